@@ -1,0 +1,106 @@
+# Everything that is built or checked here. A machine needs Go, git and make;
+# "make help" lists what can be asked for.
+
+GO ?= go
+
+# One set of flags for all builds and tests, so that one build cache serves
+# the product, its tests and the servers, and nothing is compiled twice.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+LDFLAGS := -s -w
+
+PREFIX ?= /usr/local
+SERVERS := bin/servers
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# In order, one at a time: go itself keeps the processors busy, and the lines
+# that say what is being built stay in order.
+.NOTPARALLEL:
+.PHONY: help demo test test-quick test-simulator test-e2e test-long bench lint build install servers clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
+
+# --- the product -----------------------------------------------------------
+
+build: ## build bin/theseus
+	@echo "building theseus"
+	@$(GO) build -ldflags "$(LDFLAGS)" -o bin/theseus ./cmd/theseus
+
+install: build ## put theseus into PREFIX/bin (/usr/local)
+	install -D -m 0755 bin/theseus $(DESTDIR)$(PREFIX)/bin/theseus
+
+demo: build servers ## upgrade a real etcd under load, and take a broken version back
+	@bin/theseus demo
+
+# --- the servers that demo and tests upgrade ---------------------------------
+
+# The version of an etcd is the one that its module requires: written once.
+etcd-version = $(shell awk '$$1 == "go.etcd.io/etcd/server/v3" && NF > 1 {print substr($$2, 2)}' servers/etcd-$(1)/go.mod)
+ETCD35 := $(call etcd-version,3.5)
+ETCD36 := $(call etcd-version,3.6)
+ETCD37 := $(call etcd-version,3.7)
+# The release that is broken on purpose; servers/etcd-3.7/broken says so too.
+BROKEN := 3.7.4
+
+servers: $(SERVERS)/etcd-$(ETCD35) $(SERVERS)/etcd-$(ETCD36) $(SERVERS)/etcd-$(ETCD37) $(SERVERS)/etcd-$(BROKEN) $(SERVERS)/standin ## build the real servers and the stand-in
+
+# etcd MINOR,VERSION,COUNT: etcd, etcdctl and etcdutl of one version. "tool" is
+# the list of programs in the module's go.mod.
+define etcd
+$(SERVERS)/etcd-$(2): servers/etcd-$(1)/go.mod servers/etcd-$(1)/go.sum
+	@echo "building etcd $(2) ($(3) of 4)"
+	@mkdir -p $(SERVERS)/.build-$(2)
+	@cd servers/etcd-$(1) && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/$(SERVERS)/.build-$(2)/ tool
+	@cd $(SERVERS) && mv .build-$(2)/etcdctl etcdctl-$(2) && mv .build-$(2)/etcdutl etcdutl-$(2) && mv .build-$(2)/server etcd-$(2) && rmdir .build-$(2)
+endef
+$(eval $(call etcd,3.5,$(ETCD35),1))
+$(eval $(call etcd,3.6,$(ETCD36),2))
+$(eval $(call etcd,3.7,$(ETCD37),3))
+
+# Only the server is broken; its tools are those of the release before.
+$(SERVERS)/etcd-$(BROKEN): servers/etcd-3.7/broken/main.go servers/etcd-3.7/go.mod servers/etcd-3.7/go.sum
+	@echo "building etcd $(BROKEN), broken on purpose (4 of 4)"
+	@cd servers/etcd-3.7 && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ ./broken
+	@ln -sf etcdctl-$(ETCD37) $(SERVERS)/etcdctl-$(BROKEN)
+	@ln -sf etcdutl-$(ETCD37) $(SERVERS)/etcdutl-$(BROKEN)
+
+$(SERVERS)/standin: $(wildcard servers/standin/*.go)
+	@echo "building standin"
+	@$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./servers/standin
+
+# --- checks ------------------------------------------------------------------
+
+lint: bin/golangci-lint ## check the style with golangci-lint
+	@bin/golangci-lint run
+
+bin/golangci-lint: tools/go.mod tools/go.sum
+	@echo "building golangci-lint (some minutes, once)"
+	@cd tools && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
+
+test: servers test-quick test-simulator test-e2e ## run all tests: quick ones first, long ones last
+
+# The suites that take long and come last, each by a target of its own.
+LONG := /e2e(/|$$)|/upgradetest(/|$$)|/bench(/|$$)
+
+test-quick: servers ## run vet and the tests of each package
+	@.ci/timed "go vet" $(GO) vet ./...
+	@.ci/timed "packages" $(GO) test -p 2 $$($(GO) list ./... | grep -Ev '$(LONG)')
+
+# Run afresh each time (-count=1): these look at programs and at chance, which
+# the cache of test results does not see.
+test-simulator: ## run the simulated upgrades
+	@if [ -d upgradetest ]; then .ci/timed "simulator" $(GO) test -count=1 ./upgradetest/...; fi
+
+test-e2e: servers ## run the built binary against real servers
+	@if [ -d e2e ]; then $(MAKE) --no-print-directory build && .ci/timed "end to end" $(GO) test -count=1 -timeout 30m ./e2e/...; fi
+
+test-long: export THESEUS_LONG := 1
+test-long: test ## run all tests, and each of the long ones in full
+
+bench: build servers ## measure, side by side with a peer or a limit
+	@.ci/timed "bench" $(GO) run ./bench
+
+clean: ## remove what was built here; the build cache stays
+	rm -rf bin demo .cache
