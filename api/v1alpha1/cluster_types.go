@@ -1,0 +1,196 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Cluster is one running instance of a System. Changing spec.version starts an upgrade.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=thc
+// +kubebuilder:printcolumn:name="VERSION",type=string,JSONPath=`.status.currentVersion`
+// +kubebuilder:printcolumn:name="DESIRED VERSION",type=string,JSONPath=`.spec.version`
+// +kubebuilder:printcolumn:name="DESIRED MEMBERS",type=integer,JSONPath=`.status.replicas`
+// +kubebuilder:printcolumn:name="READY MEMBERS",type=integer,JSONPath=`.status.readyReplicas`
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+type Cluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec ClusterSpec `json:"spec"`
+	// +optional
+	Status ClusterStatus `json:"status,omitempty"`
+}
+
+// ClusterList is a list of Clusters.
+//
+// +kubebuilder:object:root=true
+type ClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Cluster `json:"items"`
+}
+
+// ClusterSpec is what a person wants. Theseus never writes it.
+type ClusterSpec struct {
+	// System is the name of a System that is shipped or known, or the path of a file beside this one. Example: etcd.
+	System string `json:"system"`
+	// Version that the members shall run. Changing it starts the upgrade. Example: 3.6.16.
+	Version string `json:"version"`
+	// Components by name: how many members, and what is special about them here.
+	// +optional
+	Components map[string]ComponentSpec `json:"components,omitempty"`
+	// Options set values that the System declares.
+	// +optional
+	Options map[string]string `json:"options,omitempty"`
+	// Programs says where the programs of versions are, for those that are not in a program folder.
+	// +optional
+	Programs map[string]Program `json:"programs,omitempty"`
+	// Backup is the place for backups. An edge may require one.
+	// +optional
+	Backup *BackupPlace `json:"backup,omitempty"`
+	// Credentials by name, for questions and actions that refer to them.
+	// +optional
+	Credentials map[string]Credentials `json:"credentials,omitempty"`
+	// Upgrade is the policy; it can be edited at any time.
+	// +optional
+	Upgrade UpgradePolicy `json:"upgrade,omitempty"`
+}
+
+// ComponentSpec is what is special about a component in this cluster.
+type ComponentSpec struct {
+	// Replicas is the number of members. Default: the System's.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=99
+	// +optional
+	Replicas *int32 `json:"replicas,omitempty"`
+	// Storage is the size of each member's volume in Kubernetes. Example: 1Gi.
+	// +optional
+	Storage string `json:"storage,omitempty"`
+	// Addresses of the members on this machine, one each. Default: loopback addresses of their own.
+	// +optional
+	Addresses []string `json:"addresses,omitempty"`
+	// Args are added to the end of the System's start command, templates.
+	// +optional
+	Args []string `json:"args,omitempty"`
+	// Env is added to the System's environment, templates.
+	// +optional
+	Env map[string]string `json:"env,omitempty"`
+	// TLS by port name: that port speaks TLS with these files.
+	// +optional
+	TLS map[string]TLSFiles `json:"tls,omitempty"`
+}
+
+// TLSFiles names the files for a port that speaks TLS. Absolute paths, templates, so that a member can
+// have files of its own: "/etc/kv/${m.name}.pem". Their content is never in a status, a log or a journal.
+type TLSFiles struct {
+	// CA that signed the server's certificate.
+	CA string `json:"ca"`
+	// Cert and Key that Theseus shows as a client.
+	// +optional
+	Cert string `json:"cert,omitempty"`
+	// +optional
+	Key string `json:"key,omitempty"`
+	// ServerCert and ServerKey are what the member serves with; templates read them as m.tls.PORT.serverCert. Default: cert and key.
+	// +optional
+	ServerCert string `json:"serverCert,omitempty"`
+	// +optional
+	ServerKey string `json:"serverKey,omitempty"`
+	// ServerName expected in the certificate. Default: the member's address.
+	// +optional
+	ServerName string `json:"serverName,omitempty"`
+}
+
+// Credentials for HTTP: basic with username and passwordFile, bearer with tokenFile.
+type Credentials struct {
+	// +optional
+	Username string `json:"username,omitempty"`
+	// +optional
+	PasswordFile string `json:"passwordFile,omitempty"`
+	// +optional
+	TokenFile string `json:"tokenFile,omitempty"`
+}
+
+// BackupPlace is where backups go.
+type BackupPlace struct {
+	// URL of the place. Example: file:///var/backups/kv.
+	URL string `json:"url"`
+	// Secret with the credentials for the place, in Kubernetes.
+	// +optional
+	Secret *SecretKey `json:"secret,omitempty"`
+}
+
+// SecretKey names one key of a secret.
+type SecretKey struct {
+	Name string `json:"name"`
+	// Key in the secret. Default key.json.
+	// +optional
+	Key string `json:"key,omitempty"`
+}
+
+// OnFailure says what a failed attempt does.
+// +kubebuilder:validation:Enum=Rollback;Pause
+type OnFailure string
+
+// What a failed attempt does.
+const (
+	FailureRollsBack OnFailure = "Rollback"
+	FailurePauses    OnFailure = "Pause"
+)
+
+// Approval says whether something waits for a person.
+// +kubebuilder:validation:Enum=Automatic;Manual
+type Approval string
+
+// Who lets a hop be finalized.
+const (
+	Automatic Approval = "Automatic"
+	Manual    Approval = "Manual"
+)
+
+// EditPolicy says what happens with edits that must not come while an attempt runs.
+// +kubebuilder:validation:Enum=Refuse;Defer
+type EditPolicy string
+
+// What happens with such edits.
+const (
+	EditsRefused  EditPolicy = "Refuse"
+	EditsDeferred EditPolicy = "Defer"
+)
+
+// UpgradePolicy is how upgrades are done here. It may be edited while one runs.
+type UpgradePolicy struct {
+	// OnFailure says what a failed attempt does. Default Rollback.
+	// +optional
+	OnFailure OnFailure `json:"onFailure,omitempty"`
+	// MaxUnavailable is the number of members of a component that may be unavailable at once. Default 1.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MaxUnavailable int32 `json:"maxUnavailable,omitempty"`
+	// Soak is how long a replaced member must stay ready before the next one goes. Default: the System's.
+	// +optional
+	Soak *metav1.Duration `json:"soak,omitempty"`
+	// ProgressDeadline is how long nothing may get better before the attempt fails. Time in which Theseus is not running or
+	// the attempt is paused does not count. Default 10m.
+	// +optional
+	ProgressDeadline *metav1.Duration `json:"progressDeadline,omitempty"`
+	// Finalize says whether the last hop is made irreversible at once or waits for a person. Default Automatic.
+	// +optional
+	Finalize Approval `json:"finalize,omitempty"`
+	// PauseAfter pauses the attempt once after so many replaced members: a canary. Default 0: never.
+	// +optional
+	PauseAfter int32 `json:"pauseAfter,omitempty"`
+	// AllowDowntime lets a group of one be replaced, and its leader without a handover. Default false.
+	// +optional
+	AllowDowntime bool `json:"allowDowntime,omitempty"`
+	// Edits says what happens with other edits while an attempt runs. Default Refuse.
+	// +optional
+	Edits EditPolicy `json:"edits,omitempty"`
+}
+
+// Member and group counts.
+type MemberNames struct {
+	// +optional
+	Ready []string `json:"ready,omitempty"`
+	// +optional
+	Unready []string `json:"unready,omitempty"`
+}

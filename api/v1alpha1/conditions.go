@@ -1,0 +1,37 @@
+package v1alpha1
+
+// The types of condition of a Cluster. Each turns False again.
+const (
+	// ConditionReady is True when every member is ready at the wanted revision.
+	ConditionReady = "Ready"
+	// ConditionUpgrading is True while an attempt goes forward. Its reason is the component ("UpdatingEtcd"), its
+	// message the progress ("2 of 3 members updated").
+	ConditionUpgrading = "Upgrading"
+	// ConditionRollingBack is True while an attempt goes back.
+	ConditionRollingBack = "RollingBack"
+	// ConditionBackedUp is True when the backup of the current hop is complete and proved.
+	ConditionBackedUp = "BackedUp"
+	// ConditionReconciling is True while there is something to do. kstatus reads it.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when a person must act before anything goes on. kstatus reads it.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of ConditionReady.
+const (
+	ReasonAllMembersReady = "AllMembersReady"
+	ReasonMembersNotReady = "MembersNotReady"
+)
+
+// Reasons of the others.
+const (
+	ReasonIdle           = "Idle"           // nothing to do
+	ReasonRunning        = "Running"        // an attempt goes on
+	ReasonPaused         = "Paused"         // someone or a failure paused the attempt
+	ReasonFailed         = "Failed"         // an attempt failed
+	ReasonOutcomeUnknown = "OutcomeUnknown" // nobody knows whether an action happened
+	ReasonRefused        = "Refused"        // the spec asks for something that is not allowed
+	ReasonWaiting        = "Waiting"        // a person's approval is waited for
+	ReasonBackedUp       = "BackupComplete"
+	ReasonNoBackup       = "NoBackup"
+)
