@@ -1,0 +1,3 @@
+package probe
+
+func (v Verdict) report() ([]byte, error) { return []byte("x"), nil }
