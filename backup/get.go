@@ -132,7 +132,10 @@ func (s *Store) get(ctx context.Context, proof Proof, folder string) (err error)
 	if err := s.copyInto(ctx, proof, partial); err != nil {
 		return err
 	}
-	// A rename replaces an empty folder and nothing else.
+	// Remove takes only an empty folder; os.Rename does not replace even that.
+	if err := os.Remove(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if err := os.Rename(partial, folder); err != nil {
 		return err
 	}

@@ -290,7 +290,9 @@ func (s *Store) clear(ctx context.Context, name Name) error {
 	return s.disk.prune(name.String())
 }
 
-func (s *Store) remove(ctx context.Context, key string) error { return s.bucket.Delete(ctx, key) }
+func (s *Store) remove(ctx context.Context, key string) error {
+	return remedy(s.bucket.Delete(ctx, key))
+}
 
 func (s *Store) keys(ctx context.Context, name Name) ([]string, error) {
 	var keys []string
