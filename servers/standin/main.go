@@ -172,7 +172,7 @@ func serve(opts options, ctl *control) error {
 // shutdownOnSignal ends the server at SIGTERM or SIGINT once the requests in
 // hand are answered, or after a second: a question may hang on purpose.
 func shutdownOnSignal(server *http.Server, ctl *control) {
-	signals := make(chan os.Signal, 1)
+	signals := make(chan os.Signal, 8) // one that is ignored must not displace the next
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	for s := range signals {
 		if s == syscall.SIGTERM && ctl.knobs().StopIgnoresTerm {
