@@ -88,6 +88,9 @@ func redact(u *url.URL) string {
 	if u.User != nil {
 		shown.User = url.User("REDACTED")
 	}
+	if strings.Contains(u.Opaque, "@") {
+		shown.Opaque = "REDACTED"
+	}
 	query := u.Query()
 	for key := range query {
 		query[key] = []string{"REDACTED"}
