@@ -2,6 +2,7 @@ package backup
 
 import (
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -149,5 +151,21 @@ func fillDisk(t *testing.T, root string) {
 	}
 	if _, err := store.Verify(t.Context(), diskName); err != nil {
 		t.Error(err)
+	}
+}
+
+// The rest of a Put that failed is cleared away, but nobody does that for a
+// process that dies on the way there.
+func TestAnObjectThatFailsHalfwayNeverAppears(t *testing.T) {
+	store, err := Open(t.Context(), "file://"+t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := io.MultiReader(strings.NewReader("half"), iotest.ErrReader(syscall.EIO))
+	if _, _, err := store.write(t.Context(), "object", broken, false); !errors.Is(err, syscall.EIO) {
+		t.Errorf("write: got %v", err)
+	}
+	if there, err := store.bucket.Exists(t.Context(), "object"); there || err != nil {
+		t.Errorf("exists: got %v, %v", there, err)
 	}
 }
