@@ -245,10 +245,16 @@ func TestGroupKeepsAcknowledgedWrites(t *testing.T) {
 func TestWritesNeedAMajority(t *testing.T) {
 	g := startGroup(t, "a", "b", "c")
 	g.must("PUT", "a", "/kv/k", "1")
+	if s := g.status("a"); s.Leader != "a" {
+		t.Fatalf("leader with everybody: got %q, want a", s.Leader)
+	}
 	g.kill("b")
 	g.kill("c")
 	if code, text := g.call("PUT", "a", "/kv/k", "2"); code != http.StatusServiceUnavailable {
 		t.Errorf("put without a majority: got %d %s, want 503", code, text)
+	}
+	if code, text := g.call("GET", "a", "/backup", ""); code != http.StatusServiceUnavailable {
+		t.Errorf("backup without a majority: got %d %s, want 503", code, text)
 	}
 	if s := g.status("a"); s.Leader != "" || s.Role != "follower" {
 		t.Errorf("leader without a majority: got %q, role %s", s.Leader, s.Role)
@@ -301,6 +307,18 @@ func TestLeader(t *testing.T) {
 			t.Errorf("leader after the death of c, at %s: got %q in term %d, want a in 3", name, s.Leader, s.Term)
 		}
 	}
+}
+
+func TestLateLeaderKeepsItsRoleForAWhile(t *testing.T) {
+	g := startGroup(t, "a", "b", "c")
+	g.status("b")
+	if err := g.procs["a"].Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.status("b"); s.Leader != "a" {
+		t.Errorf("first look at a leader that does not answer: got %q, want a", s.Leader)
+	}
+	g.await("another leader", func() bool { return g.status("b").Leader == "b" })
 }
 
 func TestActionsAreCountedOnDisk(t *testing.T) {

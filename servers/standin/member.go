@@ -219,9 +219,9 @@ func (m *member) look(ctx context.Context) (leadership, []string) {
 	slices.Sort(ready)
 	doubtful := m.doubtful(errs)
 	switch {
-	case slices.Contains(ready, best.Leader):
 	case len(ready) < m.majority():
 		return leadership{Term: best.Term}, ready
+	case slices.Contains(ready, best.Leader):
 	case !doubtful[best.Leader]:
 		best = leadership{Term: best.Term + 1, Leader: ready[0]}
 	}
