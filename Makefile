@@ -66,7 +66,7 @@ $(SERVERS)/etcd-$(BROKEN): servers/etcd-3.7/broken/main.go servers/etcd-3.7/go.m
 	@ln -sf etcdctl-$(ETCD37) $(SERVERS)/etcdctl-$(BROKEN)
 	@ln -sf etcdutl-$(ETCD37) $(SERVERS)/etcdutl-$(BROKEN)
 
-$(SERVERS)/standin: $(wildcard servers/standin/*.go)
+$(SERVERS)/standin: $(filter-out %_test.go,$(wildcard servers/standin/*.go))
 	@echo "building standin"
 	@$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./servers/standin
 
