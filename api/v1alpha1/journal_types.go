@@ -169,12 +169,21 @@ type Attempt struct {
 	// Approved is set when someone asked to finalize.
 	// +optional
 	Approved bool `json:"approved,omitempty"`
+	// Pausing is set when a pause was asked for and the member in hand is still to be finished.
+	// +optional
+	Pausing bool `json:"pausing,omitempty"`
+	// Ending is what going back leads to: RolledBack or Aborted.
+	// +optional
+	Ending AttemptPhase `json:"ending,omitempty"`
 	// Resume is the phase that a pause interrupted.
 	// +optional
 	Resume AttemptPhase `json:"resume,omitempty"`
 	// Rest says why the attempt is paused or stopped.
 	// +optional
 	Rest string `json:"rest,omitempty"`
+	// HealthyFor is how long a failed attempt's cluster has looked good all the same.
+	// +optional
+	HealthyFor metav1.Duration `json:"healthyFor,omitempty"`
 	// Failure that stopped the attempt or turned it back.
 	// +optional
 	Failure *Failure `json:"failure,omitempty"`
@@ -239,7 +248,7 @@ type StepStatus struct {
 	Ended *metav1.Time `json:"ended,omitempty"`
 	// Members that the step is done with.
 	// +optional
-	Members []string `json:"members,omitempty"`
+	Members []MemberDone `json:"members,omitempty"`
 	// Hand is the member in hand.
 	// +optional
 	Hand *Hand `json:"hand,omitempty"`
@@ -281,6 +290,13 @@ const (
 	HandAfter    HandPhase = "After"    // after-hooks
 )
 
+// MemberDone is a member that passed all checks after its replacement.
+type MemberDone struct {
+	Name string `json:"name"`
+	// Incarnation that passed them. Another one has to pass them again.
+	Incarnation string `json:"incarnation,omitempty"`
+}
+
 // Hand is the member in hand.
 type Hand struct {
 	Member string    `json:"member"`
@@ -311,6 +327,9 @@ type RunRef struct {
 	// Tries so far under this key.
 	// +optional
 	Tries int32 `json:"tries,omitempty"`
+	// After which the next try may begin, on the attempt's clock.
+	// +optional
+	After metav1.Duration `json:"after,omitempty"`
 	// Done is set when the outcome was seen and was good, or was accepted.
 	// +optional
 	Done bool `json:"done,omitempty"`

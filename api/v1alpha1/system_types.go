@@ -138,7 +138,7 @@ type Strategy string
 
 // The strategies.
 const (
-	Rolling  Strategy = "Rolling"  // one budget's worth of members at a time
+	Rolling  Strategy = "Rolling"  // one member at a time
 	Recreate Strategy = "Recreate" // versions must not mix: all down, then all up
 )
 

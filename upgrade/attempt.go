@@ -1,0 +1,474 @@
+package upgrade
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// RefusedError says why the spec cannot be followed. It is a user's mistake: nothing was changed.
+type RefusedError struct {
+	Field  string // the field of the spec
+	Value  string
+	Reason string
+	Remedy string
+}
+
+func (e *RefusedError) Error() string {
+	msg := e.Field
+	if e.Value != "" {
+		msg += " " + e.Value
+	}
+	msg += ": " + e.Reason
+	if e.Remedy != "" {
+		msg += "; " + e.Remedy
+	}
+	return msg
+}
+
+// begin is the pass without an attempt: is there anything to do?
+func (d *Decider) begin(s *Scene) Decision {
+	kind, err := s.wish()
+	switch {
+	case err != nil:
+		s.step = nil
+		return Decision{Situation: Refused, Rest: true, Refusal: err}
+	case kind == "":
+		return s.repair()
+	}
+	return d.start(s, kind, 0)
+}
+
+// start begins an attempt at what the spec wants.
+func (d *Decider) start(s *Scene, kind v1alpha1.AttemptKind, restart int64) Decision {
+	a, err := d.newAttempt(s.in, s.status, kind, restart)
+	if err != nil {
+		return Decision{Situation: Refused, Rest: true, Refusal: err}
+	}
+	s.status.Serial++
+	a.ID = s.status.Serial
+	a.Started = s.Now()
+	s.status.Attempt = a
+	s.open()
+	s.event("AttemptStarted", "", describeAttempt(a), false)
+	return Decision{Situation: Upgrading, Again: true}
+}
+
+func describeAttempt(a *v1alpha1.Attempt) string {
+	switch a.Kind {
+	case v1alpha1.AttemptUpgrade:
+		return "upgrade from " + a.From + " to " + a.To + fmt.Sprintf(" in %d hop(s)", len(a.Hops))
+	case v1alpha1.AttemptCreate:
+		return "create at " + a.To
+	case v1alpha1.AttemptStart:
+		return "start again at " + a.To
+	}
+	return "rolling restart at " + a.To
+}
+
+// wish compares the spec with what is applied: which attempt does it ask for, if any?
+func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
+	want, have := &s.in.Cluster.Spec, s.status.Applied
+	if have == nil {
+		return v1alpha1.AttemptCreate, nil
+	}
+	if s.allAbsent() {
+		return v1alpha1.AttemptStart, nil
+	}
+	if !s.sys.SameVersion(want.Version, have.Spec.Version) {
+		if s.status.FailedTarget == want.Version {
+			return "", &RefusedError{Field: "spec.version", Value: want.Version, Reason: "this upgrade failed and is not tried again by itself",
+				Remedy: "set another version, or ask for a retry once the cause is gone"}
+		}
+		return v1alpha1.AttemptUpgrade, nil
+	}
+	if err := checkScale(s.sys, want, &have.Spec); err != nil {
+		return "", err
+	}
+	if s.revisionsDiffer(want, have) {
+		return v1alpha1.AttemptRestart, nil
+	}
+	s.applyRest(want, have)
+	return "", nil
+}
+
+// allAbsent says that every member was stopped: then starting them again is one thing and not many repairs.
+func (s *Scene) allAbsent() bool {
+	n := 0
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if f.State != ProcessAbsent {
+				return false
+			}
+			n++
+		}
+	}
+	return n > 0
+}
+
+// checkScale refuses another number of members: joining and leaving a group needs steps that are not built yet.
+func checkScale(sys *system.System, want, have *v1alpha1.ClusterSpec) error {
+	for _, c := range sys.Components() {
+		if w, h := Replicas(want, c), Replicas(have, c); w != h {
+			return &RefusedError{Field: "spec.components." + c.Name() + ".replicas", Value: itoa(w),
+				Reason: fmt.Sprintf("the number of members cannot change yet (it is %d)", h), Remedy: "set it back to " + itoa(h)}
+		}
+	}
+	return nil
+}
+
+func (s *Scene) revisionsDiffer(want *v1alpha1.ClusterSpec, have *v1alpha1.Pinned) bool {
+	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
+	for _, c := range s.sys.Components() {
+		if s.sys.Revision(&p, c.Name(), want.Version) != s.sys.Revision(have, c.Name(), have.Spec.Version) {
+			return true
+		}
+	}
+	return false
+}
+
+// applyRest takes over what can change without touching a member: the backup place, the policy.
+func (s *Scene) applyRest(want *v1alpha1.ClusterSpec, have *v1alpha1.Pinned) {
+	if !reflect.DeepEqual(want, &have.Spec) {
+		have.Spec = *want.DeepCopy()
+	}
+}
+
+// repair starts members that should run and do not, one at a time, with the revision that is applied.
+func (s *Scene) repair() Decision {
+	p := s.status.Applied
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if !f.expected || f.State != ProcessAbsent {
+				continue
+			}
+			i := v1alpha1.Intent{Act: v1alpha1.ActStart, Component: c.Name(), Member: f.View.Name, Version: p.Spec.Version,
+				Revision: s.sys.Revision(p, c.Name(), p.Spec.Version), Why: "it should run and does not"}
+			i.ID = s.status.Acts // a start is conditional on absence: it needs no id of its own, and no write
+			return Decision{Situation: Repairing, Act: &i}
+		}
+	}
+	return Decision{Situation: Idle, Rest: true}
+}
+
+// newAttempt plans an attempt. It is also what a dry run prints.
+func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1alpha1.AttemptKind, restart int64) (*v1alpha1.Attempt, error) {
+	sys := in.System
+	have := status.Applied
+	if have != nil && kind != v1alpha1.AttemptUpgrade {
+		sys = in.Systems[have.System.Hash]
+	}
+	spec := in.Cluster.Spec.DeepCopy()
+	a := &v1alpha1.Attempt{Kind: kind, Phase: v1alpha1.PhaseRunning, To: spec.Version,
+		Target: v1alpha1.Pinned{Spec: *spec, System: v1alpha1.SystemRef{Name: sys.Name(), Hash: sys.Hash()}}}
+	if have != nil {
+		a.From, a.Base = have.Spec.Version, have.DeepCopy()
+		a.Target.Restart = have.Restart + restart
+	}
+	if kind == v1alpha1.AttemptStart {
+		a.Target, a.To = *have.DeepCopy(), have.Spec.Version
+		a.Base = nil // nothing runs: there is nothing to go back to
+	}
+	hops, err := planHops(sys, a)
+	if err != nil {
+		return nil, err
+	}
+	a.Hops = hops
+	if err := checkAttempt(sys, in, a); err != nil {
+		return nil, err
+	}
+	a.Steps = d.planSteps(sys, in.Cluster, a)
+	return a, nil
+}
+
+func planHops(sys *system.System, a *v1alpha1.Attempt) ([]v1alpha1.HopStatus, error) {
+	if err := sys.CheckVersion(a.To); err != nil {
+		return nil, err
+	}
+	if a.Kind != v1alpha1.AttemptUpgrade {
+		return []v1alpha1.HopStatus{{From: a.To, To: a.To, Edge: -1}}, nil
+	}
+	path, err := sys.Path(a.From, a.To)
+	if err != nil {
+		return nil, err
+	}
+	var hops []v1alpha1.HopStatus
+	for _, h := range path {
+		hops = append(hops, v1alpha1.HopStatus{From: h.From, To: h.To, Edge: int32(h.Edge)})
+	}
+	return hops, nil
+}
+
+// checkAttempt refuses what is known beforehand to be impossible.
+func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
+	if a.Base != nil {
+		if err := checkScale(sys, &a.Target.Spec, &a.Base.Spec); err != nil {
+			return err
+		}
+	}
+	spec := &a.Target.Spec
+	for _, h := range a.Hops {
+		e := edgeOf(sys, h.Edge)
+		if e.Backup == v1alpha1.BackupRequired && spec.Backup == nil {
+			return &RefusedError{Field: "spec.backup", Reason: fmt.Sprintf("the hop from %s to %s requires a backup and there is no place for it", h.From, h.To),
+				Remedy: "set spec.backup.url, for example file:///var/backups/" + in.Cluster.Name}
+		}
+	}
+	if a.Kind == v1alpha1.AttemptCreate || a.Kind == v1alpha1.AttemptStart || in.Cluster.Spec.Upgrade.AllowDowntime {
+		return nil
+	}
+	return checkDowntime(sys, spec, a)
+}
+
+func checkDowntime(sys *system.System, spec *v1alpha1.ClusterSpec, a *v1alpha1.Attempt) error {
+	const field = "spec.upgrade.allowDowntime"
+	for _, h := range a.Hops {
+		if edgeOf(sys, h.Edge).Strategy == v1alpha1.Recreate {
+			return &RefusedError{Field: field, Value: "false", Reason: fmt.Sprintf("the hop from %s to %s stops all members at once", h.From, h.To),
+				Remedy: "set it to true if the service may be down for that time"}
+		}
+	}
+	for _, c := range sys.Components() {
+		if Replicas(spec, c) == 1 {
+			return &RefusedError{Field: field, Value: "false", Reason: "component " + c.Name() + " has one member: replacing it takes the service down",
+				Remedy: "set it to true if the service may be down for that time, or run more members"}
+		}
+	}
+	return nil
+}
+
+// endHop ends the hop that has no step left: the next one is planned, or the attempt has succeeded.
+func (d *Decider) endHop(s *Scene) Decision {
+	a := s.attempt
+	hop := s.Hop()
+	hop.Done = true
+	a.Base = s.hopTarget()
+	s.status.Applied = a.Base.DeepCopy()
+	s.noteVersion(hop.To)
+	if s.LastHop() {
+		s.end(v1alpha1.PhaseSucceeded, hop.To, "")
+		s.status.FailedTarget = ""
+		return Decision{Situation: Idle, Again: true}
+	}
+	a.Hop++
+	a.Approved = false
+	a.Steps = d.planSteps(s.sys, s.in.Cluster, a)
+	s.event("HopStarted", "", fmt.Sprintf("hop %d of %d: %s to %s", a.Hop+1, len(a.Hops), s.Hop().From, s.Hop().To), false)
+	return Decision{Situation: Upgrading, Again: true}
+}
+
+// endBack ends an attempt that has gone back.
+func (s *Scene) endBack() Decision {
+	a := s.attempt
+	end := a.Ending
+	if end == "" {
+		end = v1alpha1.PhaseRolledBack
+	}
+	message := ""
+	if a.Failure != nil {
+		message = a.Failure.Message
+	}
+	s.status.Applied = a.Base.DeepCopy()
+	s.end(end, a.Base.Spec.Version, message)
+	return Decision{Situation: Idle, Again: true}
+}
+
+const (
+	maxAttempts = 10
+	maxVersions = 20
+)
+
+func (s *Scene) end(phase v1alpha1.AttemptPhase, at, message string) {
+	a := s.attempt
+	now := s.Now()
+	a.Phase, a.Ended, a.Intent, a.WaitingFor, a.Rest, a.Resume = phase, &now, nil, nil, "", ""
+	sum := v1alpha1.AttemptSummary{ID: a.ID, Kind: a.Kind, From: a.From, To: a.To, Outcome: phase, At: at, Message: message, Started: a.Started, Ended: now}
+	for _, h := range a.Hops {
+		if h.Backup != "" {
+			sum.Backups = append(sum.Backups, h.Backup)
+		}
+	}
+	for _, o := range s.status.Overrides {
+		if o.Used {
+			sum.Overrides = append(sum.Overrides, o.Rule+by(o.By, o.Reason))
+		}
+	}
+	s.status.Overrides = nil
+	s.status.Attempts = appendBounded(s.status.Attempts, sum, maxAttempts)
+	s.event("Attempt"+string(phase), "", describeAttempt(a)+" ended at "+at, phase != v1alpha1.PhaseSucceeded)
+}
+
+func (s *Scene) noteVersion(v string) {
+	h := s.status.VersionHistory
+	if len(h) == 0 || h[len(h)-1] != v {
+		s.status.VersionHistory = appendBounded(h, v, maxVersions)
+	}
+}
+
+// followSpec is promise 6: what an edit of the version means while an attempt runs. Everything else in the spec waits, because
+// the attempt works from its own copy.
+func (d *Decider) followSpec(s *Scene) bool {
+	a, want := s.attempt, s.in.Cluster.Spec.Version
+	if a.Kind != v1alpha1.AttemptUpgrade || s.backing || s.sys.SameVersion(want, a.To) {
+		return false
+	}
+	if s.sys.SameVersion(want, a.Base.Spec.Version) {
+		end, why := v1alpha1.PhaseRolledBack, "spec.version was set back to "+want
+		if !a.Disrupted {
+			end = v1alpha1.PhaseAborted
+		}
+		return d.turnBack(s, end, why) == nil
+	}
+	if a.Disrupted {
+		return false // refused: see describe
+	}
+	return d.turnBack(s, v1alpha1.PhaseSuperseded, "spec.version was set to "+want+" before anything was disrupted") == nil
+}
+
+// leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
+func (d *Decider) leaveRest(s *Scene) bool {
+	a := s.attempt
+	if a.Phase == v1alpha1.PhasePaused && d.followSpec(s) {
+		return true
+	}
+	if a.Phase != v1alpha1.PhasePaused || a.Failure == nil || !a.Disrupted || a.Base == nil {
+		return false
+	}
+	if !s.looksGood() {
+		a.HealthyFor = metav1.Duration{}
+		return false
+	}
+	a.HealthyFor.Duration += s.in.Tick
+	if a.HealthyFor.Duration < s.healingSoak() {
+		return false
+	}
+	s.event("Healed", "", "every member is ready at "+s.towards()+" again; the attempt goes on", false)
+	s.resume()
+	return true
+}
+
+func (s *Scene) towards() string {
+	_, v := s.wanted(s.sys.Components()[0].Name())
+	return v
+}
+
+// looksGood says that all members are ready, settled, and at what the attempt was going to.
+func (s *Scene) looksGood() bool {
+	for _, c := range s.sys.Components() {
+		rev, version := s.wanted(c.Name())
+		g := s.group(c.Name())
+		for _, f := range g.facts {
+			if f.expected && (f.ready != system.Yes || f.Revision != rev || !s.sys.SameVersion(f.version, version)) {
+				return false
+			}
+		}
+		if m := s.settled(g, nil, nil); m.Kind != MoveDone {
+			return false
+		}
+	}
+	return true
+}
+
+// healingSoak is longer than a soak, so that what comes and goes does not make an attempt fail and heal for ever.
+func (s *Scene) healingSoak() time.Duration {
+	longest := time.Duration(0)
+	for _, c := range s.sys.Components() {
+		longest = max(longest, s.soak(c))
+	}
+	return 2*longest + time.Second
+}
+
+// resume goes on where the attempt rested. What failed may be tried again, and every deadline starts anew.
+func (s *Scene) resume() {
+	a := s.attempt
+	a.Phase = a.Resume
+	if a.Phase == "" {
+		a.Phase = v1alpha1.PhaseRunning
+	}
+	a.Resume, a.Rest, a.Failure, a.Pausing = "", "", nil, false
+	s.status.FailedTarget = ""
+	for i := range a.Steps {
+		st := &a.Steps[i]
+		st.ProgressAt = a.Clock
+		for j := range st.Runs {
+			if r := &st.Runs[j]; !r.Done && r.Failed != "" {
+				r.Tries = 0
+			}
+		}
+		if h := st.Hand; h != nil {
+			h.Crashes = -1 // count from the next look on
+		}
+	}
+	s.event("Resumed", "", "", false)
+}
+
+// CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a
+// webhook ask before they accept one. A nil error with edits: Defer means that the edit waits for the attempt's end.
+func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
+	a := status.Attempt
+	if a == nil || a.Phase.Ended() {
+		return nil
+	}
+	if !sys.SameVersion(old.Version, new.Version) {
+		if a.Base != nil && sys.SameVersion(new.Version, a.Base.Spec.Version) || !a.Disrupted || sys.SameVersion(new.Version, a.To) {
+			return nil
+		}
+		return &RefusedError{Field: "spec.version", Value: new.Version, Reason: fmt.Sprintf("the upgrade to %s is under way", a.To),
+			Remedy: "wait for its end, or set the version back to " + baseVersion(a) + " to roll back first"}
+	}
+	if new.Upgrade.Edits == v1alpha1.EditsDeferred {
+		return nil
+	}
+	o, n := old.DeepCopy(), new.DeepCopy()
+	o.Upgrade, n.Upgrade = v1alpha1.UpgradePolicy{}, v1alpha1.UpgradePolicy{}
+	if field := firstDifference(o, n); field != "" {
+		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change",
+			Remedy: "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"}
+	}
+	return nil
+}
+
+func baseVersion(a *v1alpha1.Attempt) string {
+	if a.Base == nil {
+		return a.From
+	}
+	return a.Base.Spec.Version
+}
+
+func firstDifference(a, b *v1alpha1.ClusterSpec) string {
+	switch {
+	case a.System != b.System:
+		return "system"
+	case !reflect.DeepEqual(a.Components, b.Components):
+		keys := slices.Sorted(maps.Keys(b.Components))
+		for _, k := range keys {
+			if !reflect.DeepEqual(a.Components[k], b.Components[k]) {
+				return "components." + k
+			}
+		}
+		return "components"
+	case !reflect.DeepEqual(a.Options, b.Options):
+		return "options"
+	case !reflect.DeepEqual(a.Programs, b.Programs):
+		return "programs"
+	case !reflect.DeepEqual(a.Backup, b.Backup):
+		return "backup"
+	case !reflect.DeepEqual(a.Credentials, b.Credentials):
+		return "credentials"
+	}
+	return ""
+}
+
+// IsRefused says whether an error is a user's mistake about the spec.
+func IsRefused(err error) bool {
+	var r *RefusedError
+	return errors.As(err, &r)
+}

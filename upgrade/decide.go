@@ -1,0 +1,431 @@
+package upgrade
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// Input is everything that a decision depends on.
+type Input struct {
+	// Cluster with the spec that a person wants now and the status that was last decided.
+	Cluster *v1alpha1.Cluster
+	// System as it is known now. A new upgrade takes it; what runs stays on its own.
+	System *system.System
+	// Systems by hash: System, and all that the status refers to.
+	Systems map[string]*system.System
+	Look    Look
+	// Requests that are in the inbox; those already answered are passed over.
+	Requests []v1alpha1.Request
+	// Now is the wall clock. It is shown to people and bounds overrides; no deadline counts on it.
+	Now time.Time
+	// Tick is the time since this runner's last pass, by a clock that never jumps, and zero in its first pass.
+	Tick time.Duration
+}
+
+// Situation is the name of what was found.
+type Situation string
+
+// The situations.
+const (
+	Idle        Situation = "Idle"        // nothing to do
+	Repairing   Situation = "Repairing"   // no attempt runs, and a member that should run does not
+	Refused     Situation = "Refused"     // the spec asks for what is not allowed
+	Upgrading   Situation = "Upgrading"   // an attempt goes forward
+	RollingBack Situation = "RollingBack" // an attempt goes back
+	Resting     Situation = "Resting"     // an attempt waits for a person
+)
+
+// Decision is what follows from an Input: first Status is stored, if Write says so, then Act is done.
+type Decision struct {
+	Situation Situation
+	// Status to go on with. It must be durable before Act is done, if Write is set.
+	Status v1alpha1.ClusterStatus
+	Write  bool
+	// Act to do now, nil if there is none. Done again with the same id it does nothing twice.
+	Act *v1alpha1.Intent
+	// Rest is set when nothing will change without a person or an edit.
+	Rest bool
+	// Again is set when another pass should follow at once, because this one changed the state.
+	Again bool
+	// Refusal says why the spec cannot be followed, in situation Refused.
+	Refusal error
+}
+
+// Decider decides. Its only state is the table of step kinds.
+type Decider struct {
+	kinds  []Kind
+	byName map[v1alpha1.StepKind]Kind
+}
+
+// New returns a Decider with the kinds of step that Theseus brings, and more.
+func New(more ...Kind) *Decider {
+	d := &Decider{byName: map[v1alpha1.StepKind]Kind{}}
+	for _, k := range slices.Concat(builtin(), more) {
+		d.kinds = append(d.kinds, k)
+		d.byName[k.Name()] = k
+	}
+	return d
+}
+
+// Decide makes one decision. It does not change its input.
+func (d *Decider) Decide(in Input) Decision {
+	status := in.Cluster.Status.DeepCopy()
+	s := &Scene{in: &in, status: status, groups: map[string]*group{}}
+	s.open()
+	dec := d.decide(s)
+	s.describe(&dec)
+	dec.Status = *status
+	dec.Write = changed(&in.Cluster.Status, status)
+	return dec
+}
+
+// open puts the attempt that runs, or what is applied, on the scene.
+func (s *Scene) open() {
+	s.status.Journal = v1alpha1.JournalVersion
+	s.attempt, s.sys, s.backing = nil, s.in.System, false
+	if a := s.status.Attempt; a != nil && !a.Phase.Ended() {
+		s.attempt = a
+		s.sys = s.in.Systems[a.Target.System.Hash]
+		s.backing = a.Phase == v1alpha1.PhaseRollingBack ||
+			(resting(a.Phase) && a.Resume == v1alpha1.PhaseRollingBack)
+	} else if p := s.status.Applied; p != nil {
+		s.sys = s.in.Systems[p.System.Hash]
+	}
+	clear(s.groups)
+}
+
+func resting(p v1alpha1.AttemptPhase) bool {
+	return p == v1alpha1.PhasePaused || p == v1alpha1.PhaseStopped
+}
+
+// decide names the situation and chooses one move in it.
+func (d *Decider) decide(s *Scene) Decision {
+	s.expireOverrides()
+	if d.answerRequests(s) {
+		s.open()
+		return Decision{Situation: s.situation(), Again: true}
+	}
+	switch {
+	case s.attempt == nil:
+		return d.begin(s)
+	case resting(s.attempt.Phase):
+		if moved := d.leaveRest(s); moved {
+			return Decision{Situation: s.situation(), Again: true}
+		}
+		return Decision{Situation: Resting, Rest: true}
+	}
+	s.attempt.Clock.Duration += s.in.Tick
+	if d.followSpec(s) {
+		return Decision{Situation: s.situation(), Again: true}
+	}
+	if s.backing {
+		return d.back(s)
+	}
+	return d.forward(s)
+}
+
+func (s *Scene) situation() Situation {
+	switch {
+	case s.attempt == nil || s.attempt.Phase.Ended():
+		return Idle
+	case resting(s.attempt.Phase):
+		return Resting
+	case s.backing:
+		return RollingBack
+	}
+	return Upgrading
+}
+
+// forward looks at the first step that is not done.
+func (d *Decider) forward(s *Scene) Decision {
+	for i := range s.attempt.Steps {
+		st := &s.attempt.Steps[i]
+		if st.Phase == v1alpha1.StepDone {
+			continue
+		}
+		s.step = st
+		if st.Phase == v1alpha1.StepPending {
+			return d.beginStep(s, st)
+		}
+		return d.apply(s, d.byName[st.Kind].Look(s, st))
+	}
+	return d.endHop(s)
+}
+
+func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) Decision {
+	if s.attempt.Pausing {
+		return s.rest(v1alpha1.PhasePaused, "paused as asked, before step "+st.Name)
+	}
+	if st.Begun == nil {
+		now := s.Now()
+		st.Begun, st.ProgressAt = &now, s.attempt.Clock
+	}
+	m := d.byName[st.Kind].Begin(s, st)
+	if m.Kind != MoveDone {
+		return d.apply(s, m)
+	}
+	st.Phase = v1alpha1.StepRunning
+	s.Progress()
+	return Decision{Situation: Upgrading, Again: true}
+}
+
+// back undoes the last step that was begun and is not undone.
+func (d *Decider) back(s *Scene) Decision {
+	for i := range slices.Backward(s.attempt.Steps) {
+		st := &s.attempt.Steps[i]
+		if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone {
+			continue
+		}
+		if i = s.undoFirst(i); &s.attempt.Steps[i] != st {
+			st = &s.attempt.Steps[i]
+		}
+		s.step = st
+		if st.Phase != v1alpha1.StepUndoing {
+			s.turn(st)
+		}
+		return d.apply(s, d.byName[st.Kind].Undo(s, st))
+	}
+	return s.endBack()
+}
+
+// undoFirst honours needsFirst: a component that cannot become ready without the one before it is undone after it. So
+// where step i rolls such a component, the earlier roll of its predecessor goes first.
+func (s *Scene) undoFirst(i int) int {
+	st := &s.attempt.Steps[i]
+	if st.Component == "" {
+		return i
+	}
+	c := s.sys.Component(st.Component)
+	if c == nil || !c.API().NeedsFirst {
+		return i
+	}
+	for j := i - 1; j >= 0; j-- {
+		before := &s.attempt.Steps[j]
+		if before.Kind == st.Kind && before.Component != st.Component {
+			if before.Phase == v1alpha1.StepPending || before.Phase == v1alpha1.StepUndone {
+				return i
+			}
+			return s.undoFirst(j)
+		}
+	}
+	return i
+}
+
+// turn makes a step go back: what it remembers of the way forward does not count any more.
+func (s *Scene) turn(st *v1alpha1.StepStatus) {
+	st.Phase, st.ProgressAt, st.Ended = v1alpha1.StepUndoing, s.attempt.Clock, nil
+	st.Hand, st.Members, st.Then, st.Left, st.Since, st.Message = nil, nil, "", nil, nil, ""
+	st.Runs = nil
+}
+
+// apply carries out what a step wants next.
+func (d *Decider) apply(s *Scene, m Move) Decision {
+	dec := Decision{Situation: s.situation()}
+	if m.Kind == MoveWait && s.expired() {
+		m = s.tooLong(m)
+	}
+	if s.attempt.Pausing && !s.mayPass(m) {
+		return s.rest(v1alpha1.PhasePaused, "paused as asked, in step "+s.step.Name)
+	}
+	switch m.Kind {
+	case MoveWait:
+		s.wait(m.Wait, true)
+	case MoveRest:
+		s.wait(m.Wait, false)
+		dec.Rest = true
+	case MoveAct:
+		s.intend(m)
+		dec.Act = s.attempt.Intent
+	case MoveDone:
+		s.stepDone()
+		dec.Again = true
+	case MoveFail:
+		dec.Again = true
+		d.fail(s, m.Failure)
+	}
+	return dec
+}
+
+// mayPass says whether an attempt that shall pause may still make this move: the member in hand is
+// finished, and nothing else is begun.
+func (s *Scene) mayPass(m Move) bool {
+	if m.Kind == MoveFail || m.Kind == MoveDone {
+		return true
+	}
+	h := s.step.Hand
+	return h != nil && disruptedHand(h)
+}
+
+func disruptedHand(h *v1alpha1.Hand) bool {
+	return handOrder(h.Phase) > handOrder(v1alpha1.HandReplace) || h.Phase == v1alpha1.HandReplace && h.Incarnation != ""
+}
+
+// wait keeps since when this is waited for; the deadline moves with progress.
+func (s *Scene) wait(w *v1alpha1.WaitingFor, bounded bool) {
+	old := s.attempt.WaitingFor
+	w.Since = s.Now()
+	if old != nil && old.Object == w.Object && old.Rule == w.Rule {
+		w.Since = old.Since
+	}
+	if bounded {
+		left := s.deadline() - (s.Clock() - s.step.ProgressAt.Duration)
+		t := metav1.NewTime(s.in.Now.Add(left).Round(time.Second))
+		w.Deadline = &t
+	}
+	s.attempt.WaitingFor, s.attempt.Intent = w, nil
+}
+
+// intend records an act before it is done. The same act wanted again keeps its id.
+func (s *Scene) intend(m Move) {
+	i := m.Act
+	i.Step = s.step.Name
+	old := s.attempt.Intent
+	if i.ID == 0 && old != nil {
+		same := *i
+		same.ID, same.Why = old.ID, old.Why
+		if same == *old {
+			return
+		}
+	}
+	if i.ID == 0 {
+		s.status.Acts++
+		i.ID = s.status.Acts
+	}
+	if old != nil && *old == *i {
+		return
+	}
+	if m.Disruptive && !s.backing {
+		s.attempt.Disrupted = true
+	}
+	s.attempt.Intent, s.attempt.WaitingFor = i, nil
+	s.event(string(i.Act), intentObject(i), i.Why, false)
+}
+
+func intentObject(i *v1alpha1.Intent) string {
+	switch {
+	case i.Member != "":
+		return "member " + i.Member
+	case i.Component != "":
+		return "component " + i.Component
+	}
+	return "step " + i.Step
+}
+
+func (s *Scene) stepDone() {
+	now := s.Now()
+	s.step.Ended = &now
+	s.step.Hand = nil
+	if s.backing {
+		s.step.Phase = v1alpha1.StepUndone
+	} else {
+		s.step.Phase = v1alpha1.StepDone
+	}
+	s.attempt.Intent, s.attempt.WaitingFor = nil, nil
+	s.event("StepDone", "step "+s.step.Name, s.step.Message, false)
+}
+
+// tooLong turns a wait whose deadline has passed into a failure, and says whose fault it is.
+func (s *Scene) tooLong(m Move) Move {
+	w := m.Wait
+	f := Fail(s.blame(w), w.Object, "ProgressDeadlineExceeded",
+		fmt.Sprintf("nothing got better for %s while waiting for %s of %s: %s", s.deadline(), w.Rule, w.Object, w.Message))
+	return f
+}
+
+// rest stops until a person asks for something.
+func (s *Scene) rest(phase v1alpha1.AttemptPhase, why string) Decision {
+	a := s.attempt
+	if !resting(a.Phase) {
+		a.Resume = a.Phase
+	}
+	a.Phase, a.Rest, a.Pausing = phase, why, false
+	a.Intent, a.WaitingFor = nil, nil
+	a.HealthyFor = metav1.Duration{}
+	s.event(string(phase), "", why, true)
+	return Decision{Situation: Resting, Rest: true}
+}
+
+// fail gives a failure its consequence: a member's or a check's fault rolls back where the policy says so and a
+// way back exists; an environment's pauses; an unknown outcome stops.
+func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
+	a := s.attempt
+	f.Step, f.At = s.step.Name, s.Now()
+	a.Failure = f
+	s.event("Failed", f.Object, f.Reason+": "+f.Message, true)
+	switch {
+	case f.Class == v1alpha1.FaultUnknown:
+		s.rest(v1alpha1.PhaseStopped, "outcome unknown: "+f.Message)
+		return
+	case s.backing:
+		s.rest(v1alpha1.PhasePaused, "going back failed: "+f.Message)
+		return
+	case f.Class == v1alpha1.FaultEnvironment:
+		s.rest(v1alpha1.PhasePaused, f.Message)
+		return
+	}
+	s.status.FailedTarget = a.To
+	if s.Policy().OnFailure == v1alpha1.FailurePauses {
+		s.rest(v1alpha1.PhasePaused, f.Message)
+		return
+	}
+	if err := d.turnBack(s, v1alpha1.PhaseRolledBack, "failure: "+f.Message); err != nil {
+		s.rest(v1alpha1.PhasePaused, f.Message+"; there is no way back: "+err.Error())
+	}
+}
+
+// turnBack begins to go back to the hop's start, if every begun step can.
+func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) error {
+	a := s.attempt
+	if a.Base == nil {
+		return fmt.Errorf("there is no version before this one")
+	}
+	for i := range a.Steps {
+		st := &a.Steps[i]
+		if st.Phase == v1alpha1.StepPending {
+			continue
+		}
+		if ok, why := d.byName[st.Kind].Reversible(s, st); !ok {
+			return fmt.Errorf("step %s: %s", st.Name, why)
+		}
+	}
+	if a.Resume == v1alpha1.PhaseRollingBack || a.Phase == v1alpha1.PhaseRollingBack {
+		end = a.Ending
+	}
+	a.Phase, a.Ending, a.Resume, a.Rest, a.Pausing = v1alpha1.PhaseRollingBack, end, "", "", false
+	a.Intent, a.WaitingFor = nil, nil
+	s.backing = true
+	s.event("RollingBack", "", why, true)
+	return nil
+}
+
+// changed says whether what must survive changed. The clock alone counts every few seconds, so that waiting
+// writes little; what a crash loses of it makes a deadline later, never earlier.
+func changed(old, new *v1alpha1.ClusterStatus) bool {
+	if old.Attempt == nil || new.Attempt == nil {
+		return !reflect.DeepEqual(old, new)
+	}
+	const coarse = 5 * time.Second
+	if old.Attempt.Clock.Duration/coarse != new.Attempt.Clock.Duration/coarse {
+		return true
+	}
+	a, b := *old.Attempt, *new.Attempt
+	a.Clock, a.HealthyFor, a.WaitingFor = b.Clock, b.HealthyFor, sameWait(a.WaitingFor, b.WaitingFor)
+	o, n := *old, *new
+	o.Attempt, n.Attempt = &a, &b
+	return !reflect.DeepEqual(&o, &n)
+}
+
+// sameWait overlooks what moves by itself in a wait: the deadline, the amount left and the wording.
+func sameWait(old, new *v1alpha1.WaitingFor) *v1alpha1.WaitingFor {
+	if old == nil || new == nil || old.Object != new.Object || old.Rule != new.Rule {
+		return old
+	}
+	return new
+}

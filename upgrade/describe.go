@@ -1,0 +1,164 @@
+package upgrade
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// describe derives what people and other controllers read from what was decided: counts, versions, conditions.
+// Nothing in the core reads it back.
+func (s *Scene) describe(dec *Decision) {
+	st := s.status
+	st.ObservedGeneration = s.in.Cluster.Generation
+	s.open()
+	st.TargetVersion = ""
+	if s.attempt != nil {
+		st.TargetVersion = s.attempt.To
+	}
+	s.count()
+	s.conditions(dec)
+}
+
+// count sums up the members and takes the current version from their answers: the lowest that any says.
+func (s *Scene) count() {
+	st := s.status
+	st.Replicas, st.ReadyReplicas, st.Members = 0, 0, v1alpha1.MemberNames{}
+	lowest := ""
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if !f.expected {
+				continue
+			}
+			st.Replicas++
+			if f.ready == system.Yes {
+				st.ReadyReplicas++
+				st.Members.Ready = append(st.Members.Ready, f.View.Name)
+			} else {
+				st.Members.Unready = append(st.Members.Unready, f.View.Name)
+			}
+			if f.version != "" && (lowest == "" || s.sys.Compare(f.version, lowest) < 0) {
+				lowest = f.version
+			}
+		}
+	}
+	if lowest != "" {
+		st.CurrentVersion = lowest
+	}
+}
+
+func (s *Scene) conditions(dec *Decision) {
+	st, a := s.status, s.attempt
+	ready, reason := metav1.ConditionTrue, v1alpha1.ReasonAllMembersReady
+	if st.ReadyReplicas < st.Replicas {
+		ready, reason = metav1.ConditionFalse, v1alpha1.ReasonMembersNotReady
+	}
+	s.set(v1alpha1.ConditionReady, ready, reason, fmt.Sprintf("%d of %d members ready", st.ReadyReplicas, st.Replicas))
+
+	up, back := metav1.ConditionFalse, metav1.ConditionFalse
+	upReason, backReason, message := v1alpha1.ReasonIdle, v1alpha1.ReasonIdle, ""
+	if a != nil {
+		where, progress := progressOf(a)
+		message = progress
+		if s.backing {
+			back, backReason = metav1.ConditionTrue, where
+		} else {
+			up, upReason = metav1.ConditionTrue, where
+		}
+		if resting(a.Phase) {
+			up, back = metav1.ConditionFalse, metav1.ConditionFalse
+			upReason, backReason, message = restReason(a), restReason(a), a.Rest
+		}
+	}
+	s.set(v1alpha1.ConditionUpgrading, up, upReason, message)
+	s.set(v1alpha1.ConditionRollingBack, back, backReason, message)
+	s.backedUp()
+	s.kstatus(dec)
+}
+
+// progressOf is the component that an attempt works on, as Upgrading's reason, and how far it is.
+func progressOf(a *v1alpha1.Attempt) (reason, message string) {
+	for i := range a.Steps {
+		st := &a.Steps[i]
+		if st.Phase != v1alpha1.StepRunning && st.Phase != v1alpha1.StepUndoing {
+			continue
+		}
+		if st.Component != "" && (st.Kind == KindRoll || st.Kind == KindRecreate) {
+			return "Updating" + strings.ToUpper(st.Component[:1]) + strings.ReplaceAll(st.Component[1:], "-", ""), st.Message
+		}
+		return string(st.Kind), st.Message
+	}
+	return v1alpha1.ReasonRunning, ""
+}
+
+func restReason(a *v1alpha1.Attempt) string {
+	switch {
+	case a.Phase == v1alpha1.PhaseStopped:
+		return v1alpha1.ReasonOutcomeUnknown
+	case a.Failure != nil:
+		return v1alpha1.ReasonFailed
+	}
+	return v1alpha1.ReasonPaused
+}
+
+func (s *Scene) backedUp() {
+	a := s.status.Attempt
+	if a == nil || int(a.Hop) >= len(a.Hops) {
+		return
+	}
+	for i := range a.Steps {
+		if st := &a.Steps[i]; st.Kind == KindBackup {
+			if st.Phase == v1alpha1.StepDone {
+				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionTrue, v1alpha1.ReasonBackedUp, a.Hops[a.Hop].Backup)
+			} else if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepRunning {
+				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionFalse, v1alpha1.ReasonNoBackup, "the hop's backup is not complete yet")
+			}
+		}
+	}
+}
+
+// kstatus sets the two conditions that say whether to go on waiting.
+func (s *Scene) kstatus(dec *Decision) {
+	reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse
+	reason, message := v1alpha1.ReasonIdle, ""
+	switch {
+	case dec.Refusal != nil:
+		stalled, reason, message = metav1.ConditionTrue, v1alpha1.ReasonRefused, dec.Refusal.Error()
+	case s.attempt == nil:
+		if dec.Situation == Repairing {
+			reconciling, reason = metav1.ConditionTrue, v1alpha1.ReasonRunning
+		}
+	case resting(s.attempt.Phase):
+		stalled, reason, message = metav1.ConditionTrue, restReason(s.attempt), s.attempt.Rest
+	case dec.Rest:
+		stalled, reason = metav1.ConditionTrue, v1alpha1.ReasonWaiting
+		if w := s.attempt.WaitingFor; w != nil {
+			message = w.Object + ": " + w.Message
+		}
+	default:
+		reconciling, reason = metav1.ConditionTrue, v1alpha1.ReasonRunning
+		if e := s.editWaiting(); e != "" {
+			message = e
+		}
+	}
+	s.set(v1alpha1.ConditionReconciling, reconciling, reason, message)
+	s.set(v1alpha1.ConditionStalled, stalled, reason, message)
+}
+
+// editWaiting says which edit of the spec waits for the end of the attempt.
+func (s *Scene) editWaiting() string {
+	if err := CheckEdit(s.sys, s.status, &s.attempt.Target.Spec, &s.in.Cluster.Spec); err != nil {
+		return "an edit waits: " + err.Error()
+	}
+	return ""
+}
+
+func (s *Scene) set(kind string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&s.status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message,
+		ObservedGeneration: s.in.Cluster.Generation, LastTransitionTime: s.Now()})
+}

@@ -1,0 +1,198 @@
+package upgrade
+
+import (
+	"slices"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// ProcessState is what the platform knows about a member's process or pod.
+type ProcessState int
+
+// The process states. The zero value is unknown: a look that did not reach the
+// platform permits nothing.
+const (
+	ProcessUnknown  ProcessState = iota
+	ProcessAbsent                // there is none
+	ProcessStarting              // asked for, not running yet
+	ProcessRunning
+	ProcessStopping // asked to end
+	ProcessExited   // ended by itself; the platform may start it again
+)
+
+func (p ProcessState) String() string {
+	return [...]string{"unknown", "absent", "starting", "running", "stopping", "exited"}[p]
+}
+
+// Look is one observation of everything, as fresh as the platform can make it.
+type Look struct {
+	// Complete is set when the list of members is whole. An incomplete look permits no disruption.
+	Complete bool
+	// Members that exist, and those that should but do not, in any order.
+	Members []Member
+	// Configured is the revision that a new process of each component would get.
+	Configured map[string]string
+	// Prepared says by revision whether what it needs is on every machine.
+	Prepared map[string]Outcome
+	// Runs by intent id. A run that is not there was never begun.
+	Runs map[int64]Outcome
+	// Backups by name. A backup that is not there was never begun.
+	Backups map[string]Outcome
+}
+
+// Member is one member as the platform and its own answers show it.
+type Member struct {
+	// View is what expressions see: name, component, address, answers.
+	View system.Member
+	// State of its process.
+	State ProcessState
+	// Incarnation identifies what one start made: it changes with each start that Theseus or Kubernetes makes, and
+	// not when the process is restarted inside it.
+	Incarnation string
+	// Revision that it was started with.
+	Revision string
+	// Crashes counts how often its process ended by itself in this incarnation.
+	Crashes int32
+	// Broken is set when the platform knows that this incarnation cannot come up. Example: "program not found".
+	Broken string
+	// Message is what the platform says about it, with its own last log lines where it crashed.
+	Message string
+}
+
+// Outcome is how far something long has come.
+type Outcome struct {
+	Phase OutcomePhase
+	// Message of a failure, or progress, for people.
+	Message string
+}
+
+// OutcomePhase is the state of something long.
+type OutcomePhase int
+
+// The outcome phases. The zero value is that it was never begun.
+const (
+	NotBegun OutcomePhase = iota
+	Underway
+	Succeeded
+	Failed
+	// OutcomeUnknown: it was begun, it is not under way, and how it ended was not recorded.
+	OutcomeUnknown
+)
+
+func (o OutcomePhase) String() string {
+	return [...]string{"not begun", "under way", "succeeded", "failed", "unknown"}[o]
+}
+
+// fact is a member with its answers judged.
+type fact struct {
+	*Member
+	ready    system.Answer
+	why      string // why it is not ready
+	version  string // that it says it runs; empty when not known
+	role     string
+	roleOK   bool
+	expected bool // the spec wants it
+}
+
+// bad says that the member surely does not serve.
+func (f *fact) bad() bool { return f.ready == system.No }
+
+// group is one component as the look shows it.
+type group struct {
+	comp  *system.Component
+	facts []*fact // wanted members by ordinal, then others
+	all   []*system.Member
+}
+
+func (g *group) member(name string) *fact {
+	i := slices.IndexFunc(g.facts, func(f *fact) bool { return f.View.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return g.facts[i]
+}
+
+// unavailable counts the wanted members that are not surely ready, without the one named.
+func (g *group) unavailable(without string) (n int, names []string) {
+	for _, f := range g.facts {
+		if f.expected && f.View.Name != without && f.ready != system.Yes {
+			n++
+			names = append(names, f.View.Name)
+		}
+	}
+	return n, names
+}
+
+// MemberName is the name of a member: cluster, component and ordinal.
+func MemberName(cluster, component string, ordinal int) string {
+	return cluster + "-" + component + "-" + itoa(ordinal)
+}
+
+// Replicas is the number of members of a component that a spec wants.
+func Replicas(spec *v1alpha1.ClusterSpec, c *system.Component) int {
+	if cs, ok := spec.Components[c.Name()]; ok && cs.Replicas != nil {
+		return int(*cs.Replicas)
+	}
+	if r := c.API().Replicas; r != nil {
+		return int(*r)
+	}
+	return 1
+}
+
+// gather judges the members of one component: the wanted ones in order, then any others.
+func gather(l *Look, cluster string, c *system.Component, replicas int, base system.Scope) *group {
+	g := &group{comp: c}
+	byName := map[string]*Member{}
+	for i := range l.Members {
+		if m := &l.Members[i]; m.View.Component == c.Name() {
+			byName[m.View.Name] = m
+		}
+	}
+	for i := range replicas {
+		name := MemberName(cluster, c.Name(), i)
+		m := byName[name]
+		if m == nil {
+			m = missing(l, name, c.Name(), i)
+		}
+		delete(byName, name)
+		g.facts = append(g.facts, &fact{Member: m, expected: true})
+	}
+	for _, m := range byName {
+		g.facts = append(g.facts, &fact{Member: m})
+	}
+	slices.SortStableFunc(g.facts[replicas:], func(a, b *fact) int { return a.View.Ordinal - b.View.Ordinal })
+	for _, f := range g.facts {
+		g.all = append(g.all, &f.View)
+	}
+	for _, f := range g.facts {
+		f.judge(g, base)
+	}
+	return g
+}
+
+// missing stands for a wanted member that the look does not show: absent if the look is whole, else unknown.
+func missing(l *Look, name, component string, ordinal int) *Member {
+	m := &Member{View: system.Member{Name: name, Component: component, Ordinal: ordinal}}
+	if l.Complete {
+		m.State = ProcessAbsent
+	}
+	return m
+}
+
+func (f *fact) judge(g *group, base system.Scope) {
+	switch f.State {
+	case ProcessUnknown:
+		f.why = "the platform does not know its process"
+		return
+	case ProcessRunning:
+	default:
+		f.ready, f.why = system.No, "its process is "+f.State.String()
+		return
+	}
+	sc := base
+	sc.M, sc.All = &f.View, g.all
+	f.ready, f.why = g.comp.Ready(&sc)
+	f.version, _ = g.comp.Version(&sc)
+	f.role, f.roleOK = g.comp.Role(&sc)
+}

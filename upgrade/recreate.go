@@ -1,0 +1,127 @@
+package upgrade
+
+import (
+	"fmt"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// recreate takes all members of a component down and then all up, because two
+// versions must not mix. It also starts the first members of a cluster, when
+// nothing is there to be taken down.
+type recreate struct{}
+
+// KindRecreate is the name of the kind.
+const KindRecreate v1alpha1.StepKind = "Recreate"
+
+func (recreate) Name() v1alpha1.StepKind { return KindRecreate }
+
+func (recreate) Steps(h *HopPlan) []Planned {
+	if h.Edge.Strategy != v1alpha1.Recreate && !startsAll(h.Attempt.Kind) {
+		return nil
+	}
+	var out []Planned
+	for _, c := range h.System.Components() {
+		p := Planned{Place: PlaceRoll, Name: "recreate " + c.Name(), Component: c.Name(), Seconds: 2 * secondsToReplace, Disrupts: true,
+			Irreversible: h.Edge.Finalizes == v1alpha1.FinalizesWithLastMember, Waits: []string{"all members stopped", "all members ready"}}
+		if startsAll(h.Attempt.Kind) {
+			p.Name, p.Disrupts, p.Waits = "start "+c.Name(), false, []string{"all members ready"}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (recreate) Begin(s *Scene, st *v1alpha1.StepStatus) Move {
+	if s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember {
+		return s.approval()
+	}
+	return Done()
+}
+
+func (recreate) Reversible(s *Scene, _ *v1alpha1.StepStatus) (bool, string) {
+	if s.attempt.Base == nil {
+		return false, "there was nothing before"
+	}
+	return s.reversible()
+}
+
+func (r recreate) Undo(s *Scene, st *v1alpha1.StepStatus) Move {
+	if m := s.openWayBack(); m.Kind != MoveDone {
+		return m
+	}
+	return r.Look(s, st)
+}
+
+func (r recreate) Look(s *Scene, st *v1alpha1.StepStatus) Move {
+	g := s.group(st.Component)
+	revision, version := s.wanted(st.Component)
+	if s.in.Look.Configured[st.Component] != revision {
+		return Do(configureIntent(s, st.Component))
+	}
+	if m := r.stopOld(s, g, revision, version); m.Kind != MoveDone {
+		return m
+	}
+	return r.startNew(s, st, g, revision, version)
+}
+
+// stopOld stops what has another revision. No member of the wanted one is started before all are gone.
+func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
+	var waiting *fact
+	for _, f := range g.facts {
+		switch {
+		case !f.expected || f.State == ProcessAbsent || f.Revision == revision && f.State != ProcessUnknown:
+		case f.State == ProcessUnknown:
+			return WaitFirmly("member "+f.View.Name, "look", f.why)
+		case f.State == ProcessStopping:
+			waiting = f
+		default:
+			m := Do(v1alpha1.Intent{Act: v1alpha1.ActStop, Component: g.comp.Name(), Member: f.View.Name, Incarnation: f.Incarnation,
+				Revision: revision, Version: version, From: s.Hop().From, Why: "all of " + g.comp.Name() + " go down together"})
+			m.Disruptive = true
+			if !s.backing && s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember {
+				s.Hop().Finalized = true
+			}
+			return m
+		}
+	}
+	if waiting != nil {
+		return WaitFirmly("member "+waiting.View.Name, "stopped", "it is asked to end. "+waiting.Message)
+	}
+	return Done()
+}
+
+func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, version string) Move {
+	ready := 0
+	var late Move
+	for _, f := range g.facts {
+		object := "member " + f.View.Name
+		switch {
+		case !f.expected:
+		case f.Broken != "":
+			return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
+		case f.State == ProcessAbsent:
+			return Do(startIntent(s, f, revision, version))
+		case f.Crashes >= crashLimit && f.ready != system.Yes:
+			return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
+		case f.ready != system.Yes && !s.Overridden("ready"):
+			late = Wait(object, "ready", f.why+note(f.Message))
+		case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):
+			return Fail(v1alpha1.FaultMember, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
+		default:
+			ready++
+		}
+	}
+	if msg := fmt.Sprintf("%d members ready", ready); ready > len(st.Members) {
+		st.Message = msg
+		s.Progress()
+		for len(st.Members) < ready {
+			st.Members = append(st.Members, v1alpha1.MemberDone{Name: itoa(len(st.Members))})
+		}
+	}
+	if late.Wait != nil {
+		return late
+	}
+	return s.settled(g, nil, nil)
+}

@@ -1,0 +1,289 @@
+package upgrade
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// Scene is what a step sees in one pass: the look, judged, and the attempt that it
+// is part of. It lives for that pass.
+type Scene struct {
+	in      *Input
+	status  *v1alpha1.ClusterStatus
+	attempt *v1alpha1.Attempt
+	step    *v1alpha1.StepStatus
+	sys     *system.System // of the attempt, or of what is applied
+	groups  map[string]*group
+	backing bool // going back
+}
+
+// Now is the wall clock, for people.
+func (s *Scene) Now() metav1.Time { return metav1.NewTime(s.in.Now) }
+
+// Clock is the attempt's clock: time in which it was looked at and not paused.
+func (s *Scene) Clock() time.Duration { return s.attempt.Clock.Duration }
+
+// Look is the observation of this pass.
+func (s *Scene) Look() *Look { return &s.in.Look }
+
+// System of the attempt.
+func (s *Scene) System() *system.System { return s.sys }
+
+// Attempt that the step is part of. Steps read it; only the StepStatus is theirs.
+func (s *Scene) Attempt() *v1alpha1.Attempt { return s.attempt }
+
+// Hop that is being taken.
+func (s *Scene) Hop() *v1alpha1.HopStatus { return &s.attempt.Hops[s.attempt.Hop] }
+
+// LastHop says whether no other hop follows.
+func (s *Scene) LastHop() bool { return int(s.attempt.Hop) == len(s.attempt.Hops)-1 }
+
+// Edge that the hop takes, with its defaults.
+func (s *Scene) Edge() *v1alpha1.Edge { return edgeOf(s.sys, s.Hop().Edge) }
+
+// Policy of the cluster, as it is now: it may be edited while an attempt runs.
+func (s *Scene) Policy() *v1alpha1.UpgradePolicy { return &s.in.Cluster.Spec.Upgrade }
+
+// restartEdge is the edge of a hop that changes no version.
+var restartEdge = v1alpha1.Edge{Strategy: v1alpha1.Rolling, Backup: v1alpha1.BackupNone, Finalizes: v1alpha1.FinalizesNobody}
+
+func edgeOf(sys *system.System, index int32) *v1alpha1.Edge {
+	if index < 0 {
+		return &restartEdge
+	}
+	return sys.Edge(int(index))
+}
+
+// hopTarget is what the members run with at the end of the current hop.
+func (s *Scene) hopTarget() *v1alpha1.Pinned {
+	p := s.attempt.Target.DeepCopy()
+	p.Spec.Version = s.Hop().To
+	return p
+}
+
+// wanted is what the members of a component shall run now: the hop's target, or what was before when going back.
+func (s *Scene) wanted(component string) (revision, version string) {
+	if s.backing {
+		if s.attempt.Base == nil {
+			return "", ""
+		}
+		return s.in.Systems[s.attempt.Base.System.Hash].Revision(s.attempt.Base, component, s.attempt.Base.Spec.Version), s.attempt.Base.Spec.Version
+	}
+	p := s.hopTarget()
+	return s.sys.Revision(p, component, p.Spec.Version), p.Spec.Version
+}
+
+// scope is what expressions see in this pass.
+func (s *Scene) scope() system.Scope {
+	return s.in.scope(s.sys, s.attempt)
+}
+
+func (in *Input) scope(sys *system.System, a *v1alpha1.Attempt) system.Scope {
+	sc := system.Scope{Cluster: in.Cluster.Name}
+	spec := &in.Cluster.Spec
+	if a != nil {
+		spec = &a.Target.Spec
+		sc.From, sc.Version = a.Hops[a.Hop].From, a.Hops[a.Hop].To
+	} else {
+		sc.Version = spec.Version
+	}
+	sc.Options = Options(sys, spec)
+	return sc
+}
+
+// Options are the System's options with the Cluster's values.
+func Options(sys *system.System, spec *v1alpha1.ClusterSpec) map[string]string {
+	out := make(map[string]string, len(sys.API().Options))
+	for name, o := range sys.API().Options {
+		out[name] = o.Default
+	}
+	for name, v := range spec.Options {
+		out[name] = v
+	}
+	return out
+}
+
+// group judges a component, once in a pass.
+func (s *Scene) group(component string) *group {
+	if g := s.groups[component]; g != nil {
+		return g
+	}
+	c := s.sys.Component(component)
+	g := gather(&s.in.Look, s.in.Cluster.Name, c, s.replicas(c), s.scope())
+	s.groups[component] = g
+	return g
+}
+
+func (s *Scene) replicas(c *system.Component) int {
+	spec := &s.in.Cluster.Spec
+	if s.attempt != nil {
+		spec = &s.attempt.Target.Spec
+	} else if s.status.Applied != nil {
+		spec = &s.status.Applied.Spec
+	}
+	return Replicas(spec, c)
+}
+
+// defaultSoak is used where neither Cluster nor System says how long. etcd members were seen to answer
+// healthy and die a second later, so none is not a choice.
+const defaultSoak = 5 * time.Second
+
+func (s *Scene) soak(c *system.Component) time.Duration {
+	if d := s.Policy().Soak; d != nil {
+		return d.Duration
+	}
+	if d := c.API().Soak; d != nil {
+		return d.Duration
+	}
+	return defaultSoak
+}
+
+const defaultDeadline = 10 * time.Minute
+
+func (s *Scene) deadline() time.Duration {
+	if d := s.Policy().ProgressDeadline; d != nil && d.Duration > 0 {
+		return d.Duration
+	}
+	return defaultDeadline
+}
+
+// Progress says that the step got better: its deadline starts anew.
+func (s *Scene) Progress() { s.step.ProgressAt = s.attempt.Clock }
+
+// expired says whether the step has not got better for the deadline.
+func (s *Scene) expired() bool {
+	return s.Clock()-s.step.ProgressAt.Duration >= s.deadline()
+}
+
+// Overridden says whether a person lets the attempt pass this rule, and keeps that it did.
+func (s *Scene) Overridden(rule string) bool {
+	for i := range s.status.Overrides {
+		o := &s.status.Overrides[i]
+		if o.Rule == rule && s.in.Now.Before(o.Until.Time) {
+			if !o.Used {
+				o.Used = true
+				s.event("RulePassed", rule, "passed by override "+o.Request+by(o.By, o.Reason), true)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+func by(who, why string) string {
+	var b strings.Builder
+	if who != "" {
+		b.WriteString(" of " + who)
+	}
+	if why != "" {
+		b.WriteString(": " + why)
+	}
+	return b.String()
+}
+
+const maxEvents = 200
+
+func (s *Scene) event(reason, object, message string, warning bool) {
+	e := v1alpha1.Event{At: s.Now(), Reason: reason, Object: object, Message: message, Warning: warning}
+	if s.attempt != nil {
+		e.Attempt = s.attempt.ID
+	}
+	s.status.Events = appendBounded(s.status.Events, e, maxEvents)
+}
+
+func appendBounded[T any](list []T, v T, most int) []T {
+	list = append(list, v)
+	if over := len(list) - most; over > 0 {
+		list = append([]T(nil), list[over:]...)
+	}
+	return list
+}
+
+// settled asks the rules that say that a component has settled. Rules that compare with then are asked only where
+// then is given. It returns Done or what is waited for; left collects how much is left.
+func (s *Scene) settled(g *group, then map[string]system.Answers, left *leftover) Move {
+	sc := s.scope()
+	sc.All = g.all
+	sc.Then = then
+	for _, r := range g.comp.Settled() {
+		if r.UsesThen() && then == nil {
+			continue
+		}
+		if m := s.holds(r, "settled/"+r.Name(), g, &sc, left); m.Kind != MoveDone {
+			return m
+		}
+	}
+	return Done()
+}
+
+// holds asks one rule about a group: of each member where it speaks of one, else once.
+func (s *Scene) holds(r *system.Rule, name string, g *group, sc *system.Scope, left *leftover) Move {
+	if s.Overridden(name) {
+		return Done()
+	}
+	if !r.PerMember() {
+		if a, why := r.Is(sc); a != system.Yes {
+			return withLeft(Wait("component "+g.comp.Name(), name, why), left.add(r, sc))
+		}
+		return Done()
+	}
+	worst := Done()
+	for _, f := range g.facts {
+		if !f.expected {
+			continue
+		}
+		sc.M = &f.View
+		if a, why := r.Is(sc); a != system.Yes && worst.Kind == MoveDone {
+			worst = withLeft(Wait("member "+f.View.Name, name, why), left.add(r, sc))
+		} else if a != system.Yes {
+			left.add(r, sc)
+		}
+	}
+	return worst
+}
+
+// leftover adds up what rules say is left.
+type leftover struct {
+	sum   float64
+	known bool
+}
+
+func (l *leftover) add(r *system.Rule, sc *system.Scope) string {
+	n, ok := r.Left(sc)
+	if !ok {
+		return ""
+	}
+	text := strconv.FormatFloat(n, 'f', -1, 64)
+	if l != nil {
+		l.sum, l.known = l.sum+n, true
+	}
+	return text
+}
+
+func withLeft(m Move, left string) Move {
+	m.Wait.Left = left
+	return m
+}
+
+// noteLeft counts less left as progress.
+func (s *Scene) noteLeft(l leftover) {
+	if !l.known {
+		return
+	}
+	if s.step.Left != nil {
+		if best, err := strconv.ParseFloat(*s.step.Left, 64); err == nil && l.sum >= best {
+			return
+		}
+		s.Progress()
+	}
+	text := strconv.FormatFloat(l.sum, 'f', -1, 64)
+	s.step.Left = &text
+}
