@@ -102,7 +102,7 @@ func (needs) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	m := s.holds(r, "needs/"+st.Arg, g, &sc, &left)
 	s.noteLeft(left)
 	if m.Kind != MoveDone && r.Bring() != nil {
-		return s.bring(r, "needs."+st.Arg+".bring", g, m)
+		return s.bring(r, system.NeedBringPath(st.Arg), g, m)
 	}
 	return m
 }
@@ -208,6 +208,15 @@ func (k hopHooks) list(e *v1alpha1.Edge) ([]v1alpha1.Hook, string, Place) {
 	return e.After, "after", PlaceAfter
 }
 
+// path of a hook of the edge.
+func (k hopHooks) path(edge int) func(string) string {
+	of := system.HopAfterPath
+	if k.before {
+		of = system.HopBeforePath
+	}
+	return func(hook string) string { return of(edge, hook) }
+}
+
 func (k hopHooks) Steps(h *HopPlan) []Planned {
 	list, name, place := k.list(h.Edge)
 	if len(list) == 0 {
@@ -224,8 +233,7 @@ func (k hopHooks) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	list, name, _ := k.list(s.Edge())
 	for i := range list {
 		g := s.group(componentOr(s.sys, list[i].Component))
-		path := fmt.Sprintf("edges.%d.%s", s.Hop().Edge, name)
-		if m := s.hooks(list[i:i+1], path, name, g, ""); m.Kind != MoveDone {
+		if m := s.hooks(list[i:i+1], k.path(int(s.Hop().Edge)), name, g, ""); m.Kind != MoveDone {
 			return m
 		}
 	}
@@ -299,11 +307,11 @@ func (s *Scene) surelyNotFinalized(hop *v1alpha1.HopStatus) bool {
 // named runs actions of the System by name, one after the other.
 func (s *Scene) named(names []string, why string) Move {
 	for _, n := range names {
-		a, err := s.sys.Action("actions." + n)
+		a, err := s.sys.Action(system.NamedActionPath(n))
 		if err != nil {
 			return Fail(v1alpha1.FaultEnvironment, "action "+n, "UnknownAction", err.Error())
 		}
-		e := errand{key: "action/" + n, path: "actions." + n, action: a, group: s.group(componentOr(s.sys, a.Component)), retries: hookRetries, why: why, counts: true}
+		e := errand{key: "action/" + n, path: system.NamedActionPath(n), action: a, group: s.group(componentOr(s.sys, a.Component)), retries: hookRetries, why: why, counts: true}
 		if m := s.run(e); m.Kind != MoveDone {
 			return m
 		}

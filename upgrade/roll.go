@@ -375,7 +375,7 @@ func (w *walk) before(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return then(v1alpha1.HandReplace) // nothing to drain and nothing to hand over
 	}
 	c := w.g.comp
-	if m := w.hooks(c.API().Before, "components."+c.Name()+".before", "before", w.g, h.Member); m.Kind != MoveDone {
+	if m := w.hooks(c.API().Before, memberHook(system.MemberBeforePath, c), "before", w.g, h.Member); m.Kind != MoveDone {
 		return stay(m)
 	}
 	return then(v1alpha1.HandDrain)
@@ -430,12 +430,17 @@ func (w *walk) budget() int {
 	return min(most, w.wantedCount()-1)
 }
 
+// memberHook is the path of a hook around the replacement of a member of c.
+func memberHook(path func(component, hook string) string, c *system.Component) func(string) string {
+	return func(hook string) string { return path(c.Name(), hook) }
+}
+
 func (w *walk) drain(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	c := w.g.comp
 	if d := c.API().Drain; d != nil {
 		list := []v1alpha1.Hook{*d}
 		list[0].Name = "drain"
-		if m := w.hooks(list, "components."+c.Name(), "drain", w.g, h.Member); m.Kind != MoveDone {
+		if m := w.hooks(list, func(string) string { return system.DrainPath(c.Name()) }, "drain", w.g, h.Member); m.Kind != MoveDone {
 			return stay(m)
 		}
 	}
@@ -471,7 +476,7 @@ func (w *walk) handover(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	}
 	h.To = to
 	c := w.g.comp
-	e := errand{key: "handover/" + h.Member + "/" + to, path: "components." + c.Name() + ".roles." + role.Name + ".handover", action: role.Handover, group: w.g,
+	e := errand{key: "handover/" + h.Member + "/" + to, path: system.HandoverPath(c.Name(), role.Name), action: role.Handover, group: w.g,
 		hand: h.Member, to: to, retries: 3, unknown: v1alpha1.RepeatOnUnknown, why: "hand the role " + role.Name + " over to " + to}
 	m := w.run(e)
 	if m.Kind == MoveDone {
@@ -685,7 +690,7 @@ func (w *walk) settle(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 func (w *walk) orBring(m Move) Move {
 	for _, r := range w.g.comp.Settled() {
 		if "settled/"+r.Name() == m.Wait.Rule && r.Bring() != nil {
-			return w.bring(r, "components."+w.g.comp.Name()+".settled."+r.Name()+".bring", w.g, m)
+			return w.bring(r, system.SettledBringPath(w.g.comp.Name(), r.Name()), w.g, m)
 		}
 	}
 	return m
@@ -724,7 +729,7 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 
 func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	c := w.g.comp
-	if m := w.hooks(c.API().After, "components."+c.Name()+".after", "after", w.g, h.Member); m.Kind != MoveDone {
+	if m := w.hooks(c.API().After, memberHook(system.MemberAfterPath, c), "after", w.g, h.Member); m.Kind != MoveDone {
 		return stay(m)
 	}
 	if !w.passed(f) {

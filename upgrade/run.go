@@ -172,14 +172,14 @@ func dropRuns(st *v1alpha1.StepStatus, prefix string) {
 const hookRetries = 2
 
 // hooks brings a list of hooks to its end, one after the other.
-func (s *Scene) hooks(list []v1alpha1.Hook, path, key string, g *group, hand string) Move {
+func (s *Scene) hooks(list []v1alpha1.Hook, path func(hook string) string, key string, g *group, hand string) Move {
 	for i := range list {
 		h := &list[i]
 		retries := int32(hookRetries)
 		if h.Retries != nil {
 			retries = *h.Retries
 		}
-		e := errand{key: key + "/" + h.Name, path: path + "." + h.Name, action: &h.Action, group: g, hand: hand, retries: retries,
+		e := errand{key: key + "/" + h.Name, path: path(h.Name), action: &h.Action, group: g, hand: hand, retries: retries,
 			why: "hook " + h.Name, counts: true}
 		if hand != "" {
 			e.key += "/" + hand
