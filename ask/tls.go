@@ -63,6 +63,7 @@ func (a *Asker) transport(config *tls.Config, idle int) *http.Transport {
 		TLSClientConfig:        config,
 		MaxIdleConns:           256,
 		MaxIdleConnsPerHost:    idle,
+		MaxConnsPerHost:        64,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression:     true,
