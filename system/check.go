@@ -93,7 +93,7 @@ func enum[T ~string](c *checker, path string, value T, values ...T) {
 	for i, v := range values {
 		names[i] = string(v)
 	}
-	c.errs.Add(path, string(value), "is not known", oneOf(string(value), names))
+	c.errs.Add(path, string(value), "is not known", OneOf(string(value), names))
 }
 
 // duration checks that a time is positive and within its limit.
@@ -271,7 +271,7 @@ func (c *checker) references(path string, names []string, where string, known []
 	for i, name := range names {
 		at := fmt.Sprintf("%s.%d", path, i)
 		if !slices.Contains(known, name) {
-			c.errs.Add(at, name, "is not in "+where, oneOf(name, known))
+			c.errs.Add(at, name, "is not in "+where, OneOf(name, known))
 		}
 		if slices.Contains(names[:i], name) {
 			c.errs.Add(at, name, "is named twice", "name it once")
@@ -389,7 +389,7 @@ func (c *checker) known(path, name string) *v1alpha1.Component {
 		names = append(names, c.api().Components[i].Name)
 	}
 	if len(names) > 0 {
-		c.errs.Add(path, name, "is no component", oneOf(name, names))
+		c.errs.Add(path, name, "is no component", OneOf(name, names))
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (c *checker) call(path string, call *v1alpha1.Call, in place) bool {
 		c.env(path+".env", call.Env, in)
 	}
 	if call.Signal != "" && !slices.Contains(signals, call.Signal) {
-		c.errs.Add(path+".signal", call.Signal, "is no signal that can be sent", oneOf(call.Signal, signals))
+		c.errs.Add(path+".signal", call.Signal, "is no signal that can be sent", OneOf(call.Signal, signals))
 	}
 	return true
 }
@@ -104,7 +104,7 @@ func (c *checker) port(path, name string, in place) {
 	}
 	ports := slices.Collect(maps.Keys(in.component.Ports))
 	if !slices.Contains(ports, name) {
-		c.errs.Add(path, name, "is no port of "+in.component.Name, oneOf(name, ports))
+		c.errs.Add(path, name, "is no port of "+in.component.Name, OneOf(name, ports))
 	}
 }
 

@@ -93,7 +93,7 @@ func (c *checker) start(path string, api *v1alpha1.Component) {
 
 func (c *checker) stop(path string, stop *v1alpha1.Stop) {
 	if !slices.Contains(signals, stop.Signal) {
-		c.errs.Add(path+".signal", stop.Signal, "is no signal that can be sent", oneOf(stop.Signal, signals))
+		c.errs.Add(path+".signal", stop.Signal, "is no signal that can be sent", OneOf(stop.Signal, signals))
 	}
 	c.duration(path+".grace", stop.Grace, maxTimeout)
 }

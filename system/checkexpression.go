@@ -131,7 +131,7 @@ func (c *checker) selects(path string, e *expression, ch chain, in place) bool {
 	if slices.Contains(names, ch.keys[0]) {
 		return true
 	}
-	c.errs.Add(path, e.source, "speaks of "+what+", which there is not", oneOf(ch.keys[0], names))
+	c.errs.Add(path, e.source, "speaks of "+what+", which there is not", OneOf(ch.keys[0], names))
 	return false
 }
 
@@ -155,7 +155,7 @@ func (c *checker) selectsMember(path string, e *expression, ch chain, in place) 
 	if ch.root != "then" {
 		questions = append(questions, memberFields...)
 	}
-	c.errs.Add(path, e.source, "speaks of "+ch.root+"."+key+", which is no question of "+in.component.Name, oneOf(key, questions))
+	c.errs.Add(path, e.source, "speaks of "+ch.root+"."+key+", which is no question of "+in.component.Name, OneOf(key, questions))
 	return false
 }
 
@@ -168,6 +168,15 @@ func (c *checker) selectsPort(path string, e *expression, ch chain, in place) bo
 	if slices.Contains(ports, ch.keys[1]) {
 		return true
 	}
-	c.errs.Add(path, e.source, "speaks of the port "+ch.keys[1]+", which "+in.component.Name+" has not", oneOf(ch.keys[1], ports))
+	c.errs.Add(path, e.source, "speaks of the port "+ch.keys[1]+", which "+in.component.Name+" has not", OneOf(ch.keys[1], ports))
 	return false
+}
+
+// CheckStart checks a template that a Cluster adds to the start of a
+// component's members: what it may speak of is what start may.
+func (s *System) CheckStart(path, component, source string) Errors {
+	// A copy, so that the System itself stays as it was compiled.
+	c := &checker{s: &System{api: s.api, compiled: map[string]*expression{}, templates: map[string]*template{}}}
+	c.template(path, source, place{vars: startVariables, component: c.known(path, component), noAnswers: true})
+	return c.errs
 }

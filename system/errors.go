@@ -7,6 +7,8 @@ import (
 
 // Error is one thing that is wrong with a file, in the words of who wrote it.
 type Error struct {
+	// Where is the file and line, "kv.yaml:12", where that is known.
+	Where string
 	// Path of the field, dotted, list entries by name or index: components.etcd.ask.health.timeout.
 	Path string
 	// Value that is wrong; empty where the field is missing.
@@ -17,8 +19,11 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString(e.Path)
-	b.WriteString(": ")
+	for _, place := range []string{e.Where, e.Path} {
+		if place != "" {
+			b.WriteString(place + ": ")
+		}
+	}
 	if e.Value != "" {
 		fmt.Fprintf(&b, "%q ", shorten(e.Value))
 	}

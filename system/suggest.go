@@ -45,8 +45,8 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// oneOf is the remedy for a name that is none of those there are.
-func oneOf(word string, names []string) string {
+// OneOf is the remedy for a name that is none of those there are.
+func OneOf(word string, names []string) string {
 	if near := Nearest(word, names); near != "" {
 		return "did you mean " + near + "?"
 	}

@@ -96,7 +96,10 @@ func (f *finder) call(e ast.Expr, locals []local) {
 }
 
 func (f *finder) comprehension(c ast.ComprehensionExpr, locals []local) {
-	f.found.costly = true
+	// Two loops over members are at most 99 times 99 turns; the size of anything else is not known.
+	if !f.isMembers(c.IterRange(), locals) || len(locals) > 2 {
+		f.found.costly = true
+	}
 	f.visit(c.IterRange(), locals)
 	f.visit(c.AccuInit(), locals)
 	inner := append(slices.Clip(locals), local{c.AccuVar(), false})
