@@ -196,4 +196,3 @@ func TestSabotageIsSeen(t *testing.T) {
 		})
 	}
 }
-

@@ -6,6 +6,7 @@ package probetest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type Memory struct {
 
 type member struct {
 	down    bool
+	frozen  bool
 	version string
 }
 
@@ -56,6 +58,18 @@ func (m *Memory) Start(endpoint int, version string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.members[endpoint] = member{version: version}
+}
+
+// Freeze makes a replica do what it is told without ever answering, and
+// returns how to undo that.
+func (m *Memory) Freeze(endpoint int) (thaw func()) {
+	set := func(frozen bool) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.members[endpoint].frozen = frozen
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 // Cleaned returns the prefixes that were removed.
@@ -113,6 +127,11 @@ func (m *Memory) Clean(_ context.Context, prefix string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cleaned = append(m.cleaned, prefix)
+	for key := range m.keys {
+		if strings.HasPrefix(key, prefix) {
+			delete(m.keys, key)
+		}
+	}
 	return nil
 }
 
@@ -125,13 +144,21 @@ func (m *Memory) serve(ctx context.Context, endpoint int, work func()) error {
 	if err := wait(ctx, m.latency); err != nil {
 		return fmt.Errorf("%w: %w", probe.ErrNotApplied, err)
 	}
+	if silent, err := m.atOnce(endpoint, work); err != nil || !silent {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (m *Memory) atOnce(endpoint int, work func()) (silent bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.members[endpoint].down {
-		return fmt.Errorf("refused: %w", probe.ErrNotApplied)
+		return false, fmt.Errorf("refused: %w", probe.ErrNotApplied)
 	}
 	work()
-	return nil
+	return m.members[endpoint].frozen, nil
 }
 
 func wait(ctx context.Context, d time.Duration) error {
