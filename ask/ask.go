@@ -56,9 +56,9 @@ type Asker struct {
 type Expander interface {
 	// Expand fills a template in; an unknown value in it is an error.
 	Expand(template string, sc *system.Scope) (string, error)
-	// MetricsOf lists the metrics that expressions read of a component's question.
+	// MetricsOf lists the metrics that expressions read of a component's question; nil means all.
 	MetricsOf(component, question string) []string
-	// Expect says whether an action worked, by its expression over sc.Reply, and why not.
+	// Expect says whether an action that has an expression worked, by it and sc.Reply, and why not.
 	Expect(a *v1alpha1.Action, sc *system.Scope) (system.Answer, string)
 }
 
@@ -68,9 +68,11 @@ type Target struct {
 	Scope *system.Scope
 	// Dir is the working directory of a program.
 	Dir string
-	// Stdout gets what a program of an action writes to its standard output, as it comes. Without it the end of the output is kept as text.
+	// Stdout gets what a program of an action writes to its standard output, as it comes; a write error ends the
+	// program and the action has failed. Without it the end of the output is kept as text.
 	Stdout io.Writer
-	// Signal sends a signal to the member's process, after seeing that it is still the same process. Nil: the member cannot be signalled.
+	// Signal sends a signal to the member's process, after seeing that it is still the same process. Nil: this
+	// member has no process here.
 	Signal func(syscall.Signal) error
 }
 

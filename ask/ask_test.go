@@ -347,7 +347,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		if err := <-over; err != io.EOF || time.Since(begin) != 30*time.Second {
+		if err := <-over; !errors.Is(err, io.EOF) || time.Since(begin) != 30*time.Second {
 			t.Errorf("idle connection: got %v after %s, want EOF after 30s", err, time.Since(begin))
 		}
 	})

@@ -20,8 +20,8 @@ const defaultActionTimeout = 30 * time.Second
 type Reply struct {
 	// Times is how many calls worked.
 	Times int
-	// Values of the last reply: status, exit or ok; text, the last 64 KiB; stderr of a program; json where the
-	// whole text is JSON. Nil when there was no reply.
+	// Values of the last reply: status (HTTP, gRPC health, or the exit code, which is also exit) or ok (TCP); text, the last 64 KiB; stderr of
+	// a program, the same; json where the whole text is JSON. Nil when there was no reply.
 	Values map[string]any
 }
 

@@ -10,7 +10,7 @@ import (
 	"strconv"
 )
 
-// sumMetrics reads a page in the Prometheus text format and returns the wanted metrics, each summed over its label sets.
+// sumMetrics reads a page in the Prometheus text format and returns the wanted metrics, nil meaning all, each summed over its label sets.
 // A metric that is not on the page, or whose sum is not finite, is absent: an expression that needs it is then
 // unknown, where a comparison with NaN would be false. Lines of other metrics are passed over unread, so that
 // what nobody asked for can neither fail nor cost much. A page that ends within a line was cut and is no answer.
@@ -19,7 +19,7 @@ func sumMetrics(r io.Reader, wanted []string) (map[string]any, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	for n := 1; ; n++ {
 		line, err := nextLine(lines, s)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return s.finite(), nil
 		}
 		if err == nil {
@@ -36,19 +36,19 @@ var errLongLine = errors.New("longer than 64 KiB")
 // nextLine returns the next line, valid until the next call. A line that does not fit is passed over unless it is wanted.
 func nextLine(lines *bufio.Reader, s *sums) ([]byte, error) {
 	line, err := lines.ReadSlice('\n')
-	if err == io.EOF && len(line) > 0 {
+	if errors.Is(err, io.EOF) && len(line) > 0 {
 		return nil, io.ErrUnexpectedEOF
 	}
-	if err != bufio.ErrBufferFull {
+	if !errors.Is(err, bufio.ErrBufferFull) {
 		return line, err
 	}
 	if i, _ := s.find(line); i >= 0 {
 		return nil, errLongLine
 	}
-	for err == bufio.ErrBufferFull {
+	for errors.Is(err, bufio.ErrBufferFull) {
 		_, err = lines.ReadSlice('\n')
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	return nil, err
@@ -56,6 +56,7 @@ func nextLine(lines *bufio.Reader, s *sums) ([]byte, error) {
 
 // sums of the wanted metrics.
 type sums struct {
+	all   bool // are wanted: each is added when it is first met
 	index map[string]int
 	names []string
 	sum   []float64
@@ -63,16 +64,21 @@ type sums struct {
 }
 
 func newSums(wanted []string) *sums {
-	s := &sums{
-		index: make(map[string]int, len(wanted)),
-		names: wanted,
-		sum:   make([]float64, len(wanted)),
-		seen:  make([]bool, len(wanted)),
-	}
-	for i, name := range wanted {
-		s.index[name] = i
+	s := &sums{all: wanted == nil, index: make(map[string]int, len(wanted))}
+	for _, name := range wanted {
+		s.want(name)
 	}
 	return s
+}
+
+func (s *sums) want(name string) int {
+	if i, ok := s.index[name]; ok {
+		return i
+	}
+	i := len(s.names)
+	s.index[name] = i
+	s.names, s.sum, s.seen = append(s.names, name), append(s.sum, 0), append(s.seen, false)
+	return i
 }
 
 func (s *sums) finite() map[string]any {
@@ -111,6 +117,9 @@ func (s *sums) find(line []byte) (int, []byte) {
 	}
 	if i, ok := s.index[string(name)]; ok { // no allocation: the compiler sees through the conversion
 		return i, rest
+	}
+	if s.all && len(name) > 0 && name[0] != '#' {
+		return s.want(string(name)), rest
 	}
 	return -1, nil
 }

@@ -73,6 +73,17 @@ func sum(page string) (map[string]any, error) {
 	return sumMetrics(strings.NewReader(page), wantedInTests)
 }
 
+func TestAllMetrics(t *testing.T) {
+	text := "# TYPE up gauge\nup 1\nup 2\n{\"q\"} 3\nother{a=\"1\"} 4\nbad NaN\n{} 1\n\n"
+	want := map[string]any{"up": 3.0, "q": 3.0, "other": 4.0}
+	if got, err := sumMetrics(strings.NewReader(text), nil); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("all: got %v, %v, want %v", got, err, want)
+	}
+	if got, err := sumMetrics(strings.NewReader(text), []string{}); err != nil || len(got) != 0 {
+		t.Errorf("none: got %v, %v, want none", got, err)
+	}
+}
+
 func TestUnwantedLinesCostNoAllocation(t *testing.T) {
 	allocs := func(lines int) float64 {
 		page := []byte(strings.Repeat("other{a=\"1\",b=\"x\"} 1\n# HELP other ones\n{\"another\"} 1\n", lines) + "up 1\n")

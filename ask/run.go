@@ -87,16 +87,22 @@ func (c *runCall) once(ctx context.Context) (*answer, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, unsent{err}
 	}
-	err := waitGroup(ctx, cmd)
-	switch stopped := stdout.close(); {
-	case stopped != nil && !c.read.action:
-		return nil, stopped
-	case stopped != nil:
-		return &answer{fault: "output: " + stopped.Error()}, nil
-	case err != nil:
-		return nil, err
+	waited := waitGroup(ctx, cmd)
+	if err := stdout.close(); err != nil { // it is why the program ended, however it did
+		return c.refused(err)
+	}
+	if waited != nil {
+		return nil, waited
 	}
 	return c.answer(cmd.ProcessState.ExitCode(), stdout.bytes(), stderr.bytes())
+}
+
+// refused is the answer of a program whose output could not be taken. An action of which the output is lost has failed.
+func (c *runCall) refused(err error) (*answer, error) {
+	if !c.read.action {
+		return nil, err
+	}
+	return &answer{fault: "output: " + err.Error()}, nil
 }
 
 // capture says where stdout goes: a question's must be whole, an action's is streamed or its end kept.
@@ -112,6 +118,9 @@ func (c *runCall) capture() *capture {
 
 func (c *runCall) answer(exit int, stdout, stderr []byte) (*answer, error) {
 	a := &answer{values: map[string]any{"exit": int64(exit), "stderr": valid(stderr)}}
+	if c.read.action {
+		a.values["status"] = int64(exit) // an action's expression reads the status of every sort of reply
+	}
 	if exit != 0 {
 		a.fault = fmt.Sprintf("exit code %d%s", exit, excerpt(a.values["stderr"]))
 	}

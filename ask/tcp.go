@@ -77,7 +77,7 @@ func (c *tcpCall) once(ctx context.Context) (*answer, error) {
 		return nil, unsent{err}
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // it fails only on a closed connection
 	defer stop()
 	if _, err := io.WriteString(conn, c.send); err != nil {
 		return nil, err
@@ -108,14 +108,15 @@ func (c *tcpCall) listen(conn net.Conn) (text []byte, ok bool, err error) {
 	for {
 		n, err := r.Read(chunk)
 		text = append(text, chunk[:n]...)
-		if c.matches(text, err == io.EOF) {
+		ended := errors.Is(err, io.EOF)
+		if c.matches(text, ended) {
 			return text, true, nil
 		}
 		timeUp := errors.Is(err, os.ErrDeadlineExceeded) && !c.read.action
-		if len(text) > 0 && c.expect != nil && (err == io.EOF || timeUp) {
+		if len(text) > 0 && c.expect != nil && (ended || timeUp) {
 			return text, false, nil
 		}
-		if err == io.EOF {
+		if ended {
 			err = errors.New("connection closed without a reply")
 		}
 		if err != nil {
