@@ -18,7 +18,6 @@ import (
 // Limits of a file. What a person writes is far below them.
 const (
 	MaxSize   = 1 << 20
-	maxDepth  = 64
 	maxValues = 100_000 // with what aliases repeat
 )
 
@@ -149,7 +148,7 @@ func decodeOne(name string, node *yaml.Node) (Object, Errors) {
 	if len(r.errs) > 0 {
 		return o, r.errs
 	}
-	content := r.read(node, kinds[o.Kind], "", 0)
+	content := r.read(node, kinds[o.Kind], "")
 	if len(r.errs) > 0 {
 		return o, r.errs
 	}

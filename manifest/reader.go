@@ -62,14 +62,14 @@ func (r *reader) kind(node *yaml.Node) string {
 
 // read gives the content of a node as the type wants it, nil where it is wrong
 // or absent.
-func (r *reader) read(node *yaml.Node, t reflect.Type, path string, depth int) any {
+func (r *reader) read(node *yaml.Node, t reflect.Type, path string) any {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if node.Kind == yaml.AliasNode {
 		node = node.Alias
 	}
-	if r.tooMuch(node, path, depth) || node.ShortTag() == "!!null" {
+	if r.tooMuch(node, path) || node.ShortTag() == "!!null" {
 		return nil
 	}
 	if _, seen := r.lines[path]; !seen {
@@ -83,33 +83,27 @@ func (r *reader) read(node *yaml.Node, t reflect.Type, path string, depth int) a
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		return r.object(node, t, path, depth)
+		return r.object(node, t, path)
 	case reflect.Map:
-		return r.entries(node, t, path, depth)
+		return r.entries(node, t, path)
 	case reflect.Slice:
-		return r.list(node, t, path, depth)
+		return r.list(node, t, path)
 	}
 	return r.scalar(node, t, path)
 }
 
-// tooMuch stops a document that is nested or repeats itself without end.
-func (r *reader) tooMuch(node *yaml.Node, path string, depth int) bool {
+// tooMuch stops a document whose aliases repeat each other. How deep it can be
+// is given by the types.
+func (r *reader) tooMuch(node *yaml.Node, path string) bool {
 	if r.values > maxValues {
 		return true
 	}
 	r.values++
-	problem := ""
-	if r.values > maxValues {
-		problem = fmt.Sprintf("makes more than %d values of the document", maxValues)
+	if r.values <= maxValues {
+		return false
 	}
-	if depth > maxDepth {
-		problem = fmt.Sprintf("is nested deeper than %d levels", maxDepth)
-		r.values = maxValues + 1
-	}
-	if problem != "" {
-		r.add(node, path, "", problem, "write it without aliases that repeat each other")
-	}
-	return problem != ""
+	r.add(node, path, "", fmt.Sprintf("makes more than %d values of the document", maxValues), "write it without aliases that repeat each other")
+	return true
 }
 
 func join(path, key string) string {
@@ -136,7 +130,7 @@ func fields(t reflect.Type) map[string]reflect.Type {
 	return known
 }
 
-func (r *reader) object(node *yaml.Node, t reflect.Type, path string, depth int) any {
+func (r *reader) object(node *yaml.Node, t reflect.Type, path string) any {
 	known := fields(t)
 	content := map[string]any{}
 	r.pairs(node, path, func(key, value *yaml.Node) {
@@ -147,14 +141,14 @@ func (r *reader) object(node *yaml.Node, t reflect.Type, path string, depth int)
 			return
 		}
 		r.lines[at] = key.Line
-		if v := r.read(value, field, at, depth+1); v != nil {
+		if v := r.read(value, field, at); v != nil {
 			content[key.Value] = v
 		}
 	})
 	return content
 }
 
-func (r *reader) entries(node *yaml.Node, t reflect.Type, path string, depth int) any {
+func (r *reader) entries(node *yaml.Node, t reflect.Type, path string) any {
 	content := map[string]any{}
 	r.pairs(node, path, func(key, value *yaml.Node) {
 		at := join(path, key.Value)
@@ -163,7 +157,7 @@ func (r *reader) entries(node *yaml.Node, t reflect.Type, path string, depth int
 			r.add(value, at, "", "has no value", `give it one, or "" for an empty text`)
 			return
 		}
-		if v := r.read(value, t.Elem(), at, depth+1); v != nil {
+		if v := r.read(value, t.Elem(), at); v != nil {
 			content[key.Value] = v
 		}
 	})
@@ -193,7 +187,7 @@ func (r *reader) pairs(node *yaml.Node, path string, do func(key, value *yaml.No
 	}
 }
 
-func (r *reader) list(node *yaml.Node, t reflect.Type, path string, depth int) any {
+func (r *reader) list(node *yaml.Node, t reflect.Type, path string) any {
 	if node.Kind != yaml.SequenceNode {
 		r.wrong(node, path, "a list")
 		return nil
@@ -205,7 +199,7 @@ func (r *reader) list(node *yaml.Node, t reflect.Type, path string, depth int) a
 			r.add(entry, at, "", "has no value", "write one, or leave the entry away")
 			continue
 		}
-		content = append(content, r.read(entry, t.Elem(), at, depth+1))
+		content = append(content, r.read(entry, t.Elem(), at))
 		if entry.Kind == yaml.MappingNode {
 			r.alias(path, at, entry)
 		}

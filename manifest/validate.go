@@ -253,7 +253,11 @@ func (v *validator) download(path string, p v1alpha1.Program) {
 	}
 	u, err := url.Parse(p.URL)
 	if err != nil || !slices.Contains([]string{"https", "http", "file"}, u.Scheme) {
-		v.Add(path+".url", p.URL, "is not a URL that programs are downloaded from", "begin it with https://, http:// or file://")
+		shown := p.URL
+		if err == nil {
+			shown = u.Redacted()
+		}
+		v.Add(path+".url", shown, "is not a URL that programs are downloaded from", "begin it with https://, http:// or file://")
 		return
 	}
 	v.place(path+".url", p.URL, u)

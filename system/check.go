@@ -55,6 +55,7 @@ func (c *checker) system() {
 		path := NamedActionPath(name)
 		c.name(path, name, entryPattern, 63, "letters, digits, - and _")
 		c.action(path, &a, memberVariables)
+		c.noHand(path, &a)
 		api.Actions[name] = a
 		c.s.actions[path] = &a
 	}
@@ -202,17 +203,19 @@ func (c *checker) edge(i int) {
 	}
 	c.finalizing(path, e)
 	c.references(path+".needs", e.Needs, "needs", slices.Collect(maps.Keys(c.api().Needs)))
-	c.hooks(path+".before", e.Before)
-	c.hooks(path+".after", e.After)
+	c.hopHooks(path+".before", e.Before)
+	c.hopHooks(path+".after", e.After)
 	c.s.verify = append(c.s.verify, c.rules(path+".verify", e.Verify))
 	c.s.finalized = append(c.s.finalized, c.finalized(path, e))
 }
 
 func (c *checker) ranged(path, text string) versions {
 	v, err := parseRange(text)
+	if err == nil && c.api().Versions.Suffix == v1alpha1.SuffixRefuse {
+		err = v.plain()
+	}
 	if err != nil {
-		value := text
-		c.errs.Add(path, value, err.Error(), `write a range like 3.5.x, 3.5.1 or ">=4.0 <4.2"`)
+		c.errs.Add(path, text, err.Error(), `write a range like 3.5.x, 3.5.1 or ">=4.0 <4.2"`)
 	}
 	return v
 }
@@ -310,6 +313,14 @@ func (c *checker) hooks(path string, hooks []v1alpha1.Hook) {
 		}
 		seen[h.Name] = true
 		c.hook(at, h)
+	}
+}
+
+// hopHooks checks hooks around a whole hop.
+func (c *checker) hopHooks(path string, hooks []v1alpha1.Hook) {
+	c.hooks(path, hooks)
+	for i := range hooks {
+		c.noHand(path+"."+hooks[i].Name, &hooks[i].Action)
 	}
 }
 

@@ -56,10 +56,21 @@ func (c *checker) call(path string, call *v1alpha1.Call, in place) bool {
 		c.run(path+".run", call.Run, in)
 		c.env(path+".env", call.Env, in)
 	}
-	if call.Signal != "" && !slices.Contains(signals, call.Signal) {
-		c.errs.Add(path+".signal", call.Signal, "is no signal that can be sent", OneOf(call.Signal, signals))
+	if call.Signal != "" {
+		c.signal(path+".signal", call.Signal)
 	}
 	return true
+}
+
+func (c *checker) signal(path, name string) {
+	if slices.Contains(signals, name) {
+		return
+	}
+	remedy := OneOf(name, signals)
+	if full := "SIG" + strings.ToUpper(name); slices.Contains(signals, full) {
+		remedy = "did you mean " + full + "?"
+	}
+	c.errs.Add(path, name, "is no signal that can be sent", remedy)
 }
 
 // only checks that fields stand with the carrier that they belong to.
@@ -175,6 +186,13 @@ func (c *checker) action(path string, a *v1alpha1.Action, vars variables) {
 	c.count(path+".parallel", a.Parallel, 64)
 	c.duration(path+".timeout", a.Timeout, maxTimeout)
 	enum(c, path+".onUnknown", a.OnUnknown, v1alpha1.RepeatOnUnknown, v1alpha1.StopOnUnknown)
+}
+
+// noHand checks an action that is done while no member is in hand.
+func (c *checker) noHand(path string, a *v1alpha1.Action) {
+	if a.On == v1alpha1.OnMember || a.On == v1alpha1.OnOthers {
+		c.errs.Add(path+".on", string(a.On), "has no meaning here: no member is in hand", "use Any, Each or Leader")
+	}
 }
 
 func (c *checker) leader(path string, on v1alpha1.Where, component *v1alpha1.Component) {

@@ -92,9 +92,7 @@ func (c *checker) start(path string, api *v1alpha1.Component) {
 }
 
 func (c *checker) stop(path string, stop *v1alpha1.Stop) {
-	if !slices.Contains(signals, stop.Signal) {
-		c.errs.Add(path+".signal", stop.Signal, "is no signal that can be sent", OneOf(stop.Signal, signals))
-	}
+	c.signal(path+".signal", stop.Signal)
 	c.duration(path+".grace", stop.Grace, maxTimeout)
 }
 

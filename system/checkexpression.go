@@ -145,7 +145,7 @@ func (c *checker) selectsMember(path string, e *expression, ch chain, in place) 
 	}
 	if in.noAnswers {
 		c.errs.Add(path, e.source, "speaks of "+ch.root+"."+key+", but a member is not asked before it is started",
-			"use "+strings.Join(memberFields, ", "))
+			OneOf(key, memberFields))
 		return false
 	}
 	questions := slices.Collect(maps.Keys(in.component.Ask))

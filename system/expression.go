@@ -73,6 +73,9 @@ func issueError(issues *cel.Issues) error {
 	if name, ok := strings.CutPrefix(message, "undeclared reference to "); ok {
 		return fmt.Errorf("speaks of %s, which nobody knows", name)
 	}
+	if strings.HasPrefix(message, "Syntax error: token recognition error at: '=") {
+		message = "two values are compared with =="
+	}
 	return fmt.Errorf("does not compile at %d:%d: %s", first.Location.Line(), first.Location.Column()+1, message)
 }
 

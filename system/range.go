@@ -80,6 +80,16 @@ func parseLeading(word, lead string) (term, error) {
 	return term{op: "x", number: n}, nil
 }
 
+// plain refuses suffixes, for Systems whose versions have none.
+func (v versions) plain() error {
+	for _, t := range v {
+		if t.number.suffix != "" {
+			return fmt.Errorf("has the suffix %q, and versions.suffix does not say what a suffix means", t.number.suffix)
+		}
+	}
+	return nil
+}
+
 func (v versions) match(n number) bool {
 	for _, t := range v {
 		if !t.match(n) {

@@ -53,5 +53,5 @@ func OneOf(word string, names []string) string {
 	if len(names) == 0 {
 		return "there is none"
 	}
-	return "use one of " + strings.Join(slices.Sorted(slices.Values(names)), ", ")
+	return "use one of " + strings.Join(slices.Compact(slices.Sorted(slices.Values(names))), ", ")
 }
