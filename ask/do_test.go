@@ -1,6 +1,7 @@
 package ask
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -214,5 +215,27 @@ func TestSignal(t *testing.T) {
 		if _, err := try(); outcomeOf(err) != "failed" || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want failed with %q", err, want)
 		}
+	}
+}
+
+// TestAConnectionThatItsServerIsJustClosing: a question is asked again on another one, an action never uses one that a question left.
+func TestAConnectionThatItsServerIsJustClosing(t *testing.T) {
+	m := listen(t, func(c net.Conn) {
+		for r, first := bufio.NewReader(c), true; ; first = false {
+			if _, err := http.ReadRequest(r); err != nil || !first {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+		}
+	})
+	a := asker(t, words{})
+	call := v1alpha1.Call{Post: ":client/"}
+	for range 3 {
+		if _, err := a.Question(t.Context(), "q", &v1alpha1.Question{Call: call}, to(m)); err != nil {
+			t.Errorf("question: %v", err)
+		}
+	}
+	if _, err := a.Do(t.Context(), &v1alpha1.Action{Call: call}, to(m)); err != nil {
+		t.Errorf("action: %v", err)
 	}
 }
