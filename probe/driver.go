@@ -100,6 +100,6 @@ type Value struct {
 
 // Member is what one replica says about itself.
 type Member struct {
-	Ready   bool
+	Ready   bool   // it is up and would serve as soon as its group can
 	Version string // "" when it does not tell
 }

@@ -9,9 +9,8 @@ import (
 	"theseus.dev/probe"
 )
 
-// Sabotage is a driver that spoils what passes through it. Each field names a
-// lie; the zero value tells none. Set the fields while nothing is in flight, or
-// with Set.
+// Sabotage is a driver that spoils what passes through it. It is honest until
+// Set is called.
 type Sabotage struct {
 	probe.Driver
 
@@ -24,7 +23,7 @@ type Sabotage struct {
 	now  map[string]probe.Value
 }
 
-// Lies say what to spoil.
+// Lies say what to spoil; the zero value spoils nothing.
 type Lies struct {
 	DropEvery      int       // acknowledge each n-th put without doing it
 	DuplicateEvery int       // do each n-th put twice
