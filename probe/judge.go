@@ -335,7 +335,7 @@ func binomialQuantile(n int64, p, q float64) int64 {
 		return n
 	}
 	logTerm, sum := float64(n)*math.Log1p(-p), 0.0
-	for k := int64(0); k < n; k++ {
+	for k := range n {
 		if sum += math.Exp(logTerm); sum >= q {
 			return k
 		}

@@ -378,30 +378,33 @@ func newSeries(width, keep time.Duration) *series { return &series{width: width,
 // at returns the slice of a time since the start. The kind of window is that
 // of the first request in it.
 func (s *series) at(since time.Duration, kind Window) *openSlice {
-	index := max(since/s.width, s.first())
+	index := max(int(since/s.width), s.first())
 	for s.end() <= index {
 		s.grow(kind)
 	}
-	s.seal(index*s.width - s.keep)
+	s.seal(since - s.keep)
 	return s.open[max(index-s.first(), 0)]
 }
 
 // first is the index of the oldest open slice, end one past the newest.
-func (s *series) first() time.Duration { return time.Duration(len(s.sealed)) }
-func (s *series) end() time.Duration   { return time.Duration(len(s.sealed) + len(s.open)) }
+func (s *series) first() int { return len(s.sealed) }
+func (s *series) end() int   { return len(s.sealed) + len(s.open) }
+
+// from is when a slice begins.
+func (s *series) from(index int) time.Duration { return s.width * time.Duration(index) }
 
 func (s *series) grow(kind Window) {
 	o := &openSlice{hist: hdr.New(1, longest, 2)}
 	if n := len(s.spare); n > 0 {
 		o.hist, s.spare = s.spare[n-1], s.spare[:n-1]
 	}
-	o.At, o.Width, o.Window = Millis(s.end()*s.width), Millis(s.width), kind
+	o.At, o.Width, o.Window = Millis(s.from(s.end())), Millis(s.width), kind
 	s.open = append(s.open, o)
 }
 
 // seal closes the slices that ended before the given time, all but the newest.
 func (s *series) seal(before time.Duration) {
-	for len(s.open) > 1 && (s.first()+1)*s.width <= before {
+	for len(s.open) > 1 && s.from(s.first()+1) <= before {
 		s.sealFirst()
 	}
 }

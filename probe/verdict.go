@@ -128,7 +128,7 @@ func ReadVerdict(dir string) (Verdict, error) {
 	return v, nil
 }
 
-// coarsen joins neighbours until at most limit slices are left. Of joined
+// coarsen joins adjacent slices until at most limit slices are left. Of joined
 // latencies the larger is kept: a picture must not hide a peak.
 func coarsen(s []Slice, limit int) []Slice {
 	for len(s) > limit {

@@ -42,7 +42,7 @@ func TestDriver(t *testing.T, make func(*testing.T) Harness) {
 		{"a key never written does not exist", absent},
 		{"counts writes exactly, if it counts", counted},
 		{"looks at every replica", looked},
-		{"ends when the context ends", cancelled},
+		{"ends when the context ends", ended},
 		{"may be used from many goroutines", concurrent},
 		{"says that a refused write was not applied", refused},
 		{"leaves a frozen replica at the deadline with an unknown outcome", frozen},
@@ -118,13 +118,13 @@ func looked(t *testing.T, h Harness) {
 	}
 }
 
-func cancelled(t *testing.T, h Harness) {
+func ended(t *testing.T, h Harness) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := h.Driver.Put(ctx, 0, "suite/cancelled", "x"); err == nil {
+	if err := h.Driver.Put(ctx, 0, "suite/ended", "x"); err == nil {
 		t.Error("put with an ended context: no error")
 	}
-	if _, err := h.Driver.Get(ctx, 0, "suite/cancelled"); err == nil {
+	if _, err := h.Driver.Get(ctx, 0, "suite/ended"); err == nil {
 		t.Error("get with an ended context: no error")
 	}
 	if _, err := h.Driver.Look(ctx, 0); err == nil {
