@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -73,7 +74,8 @@ func (v *validator) system() {
 }
 
 func (v *validator) version(path, version string) {
-	if err, ok := v.s.CheckVersion(version).(*system.VersionError); ok {
+	var err *system.VersionError
+	if errors.As(v.s.CheckVersion(version), &err) {
 		v.Add(path, version, err.Problem, err.Remedy)
 	}
 }

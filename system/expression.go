@@ -11,6 +11,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
 )
 
 // Limits of an expression. The cost is the interpreter's own measure, roughly
@@ -140,6 +141,10 @@ func (e *expression) reason(sc *Scope, err error) string {
 	message := err.Error()
 	if name, ok := strings.CutPrefix(message, "no such attribute(s): "); ok {
 		return "there is no " + name + " here"
+	}
+	var stopped interpreter.EvalCancelledError
+	if errors.As(err, &stopped) {
+		message = "it does too much work"
 	}
 	if strings.HasPrefix(message, "no such overload") {
 		message = "it uses a value of another type than it expects (" + message + ")"

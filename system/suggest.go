@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Nearest is the candidate that a misspelt word most likely means, "" where
+// Nearest is the candidate that a misspelled word most likely means, "" where
 // none is near: at most a third of its letters may be wrong.
 func Nearest(word string, candidates []string) string {
 	best, least := "", max(1, len(word)/3)+1
@@ -19,7 +19,7 @@ func Nearest(word string, candidates []string) string {
 
 // distance counts the letters to insert, delete, replace or swap.
 func distance(a, b string) int {
-	const bound = 64 // what is longer is no misspelt name
+	const bound = 64 // what is longer is no misspelled name
 	if len(a) > bound || len(b) > bound {
 		return bound
 	}

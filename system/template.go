@@ -118,13 +118,3 @@ func (t *template) expand(sc *Scope) (string, error) {
 	}
 	return b.String(), nil
 }
-
-// constant says whether the template has no expression.
-func (t *template) constant() bool {
-	for _, p := range t.parts {
-		if p.expr != nil {
-			return false
-		}
-	}
-	return true
-}

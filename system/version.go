@@ -47,7 +47,7 @@ func parseNumber(text string) (number, error) {
 		}
 		rest = rest[1:]
 	}
-	if bad := strings.TrimFunc(rest, suffixRune); bad != "" || rest == "." || rest == "-" || rest == "+" {
+	if !plainSuffix(rest) {
 		return number{}, errors.New("is not dotted numbers with a plain suffix")
 	}
 	n.suffix = rest
@@ -69,8 +69,18 @@ func countDigits(s string) int {
 	return n
 }
 
-func suffixRune(r rune) bool {
-	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune(".-+_", r)
+// plainSuffix says whether a suffix is letters and digits, with single separators before them.
+func plainSuffix(s string) bool {
+	separated := false
+	for _, r := range s {
+		separator := strings.ContainsRune(".-+_", r)
+		letter := r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		if !separator && !letter || separator && separated {
+			return false
+		}
+		separated = separator
+	}
+	return !separated
 }
 
 // part is the i-th number; one that is missing is zero.
