@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/backup"
+	"theseus.dev/runner"
+)
+
+func newBackup(a *app) *cobra.Command {
+	var list bool
+	c := &cobra.Command{
+		Use:   "backup NAME",
+		Short: "Take a backup now, or list those there are",
+		Long: `Take a backup of a running cluster to spec.backup.url, by its System's method,
+prove it by the System's own check, and read it back. An upgrade takes its own.`,
+		Example:           "  theseus backup kv\n  theseus backup kv --list",
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(c *cobra.Command, args []string) error {
+			k, err := a.open(args[0])
+			if err != nil {
+				return err
+			}
+			if err := k.hasBackups(); err != nil {
+				return err
+			}
+			if list {
+				return k.listBackups(c.Context())
+			}
+			return k.takeNow(c.Context())
+		},
+	}
+	c.Flags().BoolVarP(&list, "list", "l", false, "list the backups of the cluster")
+	return c
+}
+
+func (k *opened) hasBackups() error {
+	if k.system.API().Backup == nil {
+		return inputErrorf("System %s does not say how a backup is taken", k.system.Name())
+	}
+	if k.cluster.Spec.Backup == nil {
+		return inputErrorf("%s: spec.backup.url is not set: there is no place for backups; set it and run: theseus up FILE", k.name)
+	}
+	return nil
+}
+
+// takeNow takes a backup in this process.
+func (k *opened) takeNow(ctx context.Context) error {
+	in, err := k.input(ctx, nil)
+	if err != nil {
+		return err
+	}
+	b := &backups{opened: k}
+	version := k.cluster.Status.CurrentVersion
+	order, err := b.order(ctx, runner.Scene{Cluster: k.cluster, System: k.system, Systems: in.Systems}, v1alpha1.Intent{From: version, Version: version})
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "theseus-backup-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
+	proof, err := takeBackup(ctx, order, work, func(string) {})
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.printJSON(proof)
+		return nil
+	}
+	k.printf("%s  %d bytes, checked and read back\n", proof.Name, proof.Total)
+	return nil
+}
+
+func (k *opened) listBackups(ctx context.Context) error {
+	store, err := backup.Open(ctx, k.cluster.Spec.Backup.URL, k.state.Dir())
+	if err != nil {
+		return inputError(err)
+	}
+	defer store.Close()
+	entries, err := store.List(ctx, k.name)
+	if err != nil {
+		return err
+	}
+	if k.json {
+		k.printJSON(entries)
+		return nil
+	}
+	var rows [][]string
+	for _, e := range entries {
+		rows = append(rows, []string{e.Name.String(), string(e.State), or(e.Name.From, "-"), or(e.Name.To, "-"), fmt.Sprint(e.Proof.Total), e.Name.Time.Local().Format(time.DateTime)})
+	}
+	k.table([]string{"BACKUP", "STATE", "FROM", "TO", "BYTES", "TAKEN"}, rows)
+	return nil
+}
+
+// shortName is what the journal calls a backup.
+func shortName(n backup.Name) string {
+	return fmt.Sprintf("%s-%s-%s-%s", n.Cluster, n.From, n.To, n.Attempt)
+}
+
+// findBackup finds a backup by its name in the store, or by the journal's.
+func findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
+	if n, err := backup.ParseName(name); err == nil {
+		return n, nil
+	}
+	entries, err := store.List(ctx, "")
+	if err != nil {
+		return backup.Name{}, err
+	}
+	for _, e := range entries {
+		if shortName(e.Name) == name || filepath.Base(e.Name.String()) == name {
+			return e.Name, nil
+		}
+	}
+	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; `theseus backup NAME --list` names them", name, store)
+}

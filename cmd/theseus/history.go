@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newHistory(a *app) *cobra.Command {
+	var events bool
+	c := &cobra.Command{
+		Use:   "history NAME",
+		Short: "Show past attempts, and with --events everything that happened",
+		Example: `  theseus history kv
+  theseus history kv --events`,
+		Args:              oneName,
+		ValidArgsFunction: a.completeNames,
+		RunE: func(_ *cobra.Command, args []string) error {
+			k, err := a.open(args[0])
+			if err != nil {
+				return err
+			}
+			a.printHistory(k, events)
+			return nil
+		},
+	}
+	c.Flags().BoolVarP(&events, "events", "e", false, "show events too")
+	return c
+}
+
+func (a *app) printHistory(k *opened, events bool) {
+	st := &k.cluster.Status
+	if a.json {
+		out := map[string]any{"attempts": st.Attempts, "versions": st.VersionHistory, "requests": st.Requests}
+		if events {
+			out["events"] = st.Events
+		}
+		a.printJSON(out)
+		return
+	}
+	var rows [][]string
+	for _, t := range st.Attempts {
+		rows = append(rows, []string{fmt.Sprint(t.ID), strings.ToLower(string(t.Kind)), or(t.From, "-"), t.To, string(t.Outcome), "at " + t.At,
+			t.Started.Local().Format(time.DateTime), roughly(t.Ended.Sub(t.Started.Time)), cut(strings.Join(append(t.Overrides, t.Message), " "), 80)})
+	}
+	a.table([]string{"ATTEMPT", "KIND", "FROM", "TO", "OUTCOME", "", "STARTED", "TOOK", "MESSAGE"}, rows)
+	for _, t := range st.Attempts {
+		for _, b := range t.Backups {
+			a.printf("attempt %d took backup %s\n", t.ID, b)
+		}
+	}
+	if !events {
+		return
+	}
+	a.printf("\n")
+	for _, e := range st.Events {
+		a.printf("%s %s\n", e.At.Local().Format(time.DateTime), eventLine(e))
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/manifest"
+	"theseus.dev/system"
+	"theseus.dev/systems"
+)
+
+// known finds a System as it is now: a file, or one that is shipped.
+func known(name string) (*system.System, error) {
+	if isFile(name) {
+		return systemInFile(name)
+	}
+	text, err := systems.Load(name)
+	if err != nil {
+		return nil, unknownSystem(name)
+	}
+	return compile(name+".yaml (shipped)", text, name)
+}
+
+// isFile says that a System is named by the path of its file.
+func isFile(name string) bool {
+	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+}
+
+func unknownSystem(name string) error {
+	errs := system.Errors{}
+	remedy := "name one of " + strings.Join(systems.List(), ", ") + ", or a file as ./" + name + ".yaml"
+	if near := system.Nearest(name, systems.List()); near != "" {
+		remedy = "did you mean " + near + "? " + remedy
+	}
+	errs.Add("spec.system", name, "no such System", remedy)
+	return errs
+}
+
+func systemInFile(path string) (*system.System, error) {
+	text, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	return compile(path, text, "")
+}
+
+// compile reads the one System of a file, or the one with this name.
+func compile(file string, text []byte, name string) (*system.System, error) {
+	objects, err := manifest.Decode(file, text)
+	if err != nil {
+		return nil, err
+	}
+	var found *manifest.Object
+	for i := range objects {
+		o := &objects[i]
+		if o.Kind != v1alpha1.KindSystem || name != "" && o.Name() != name {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("%s: more than one System; put each into a file of its own", file)
+		}
+		found = o
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%s: no System in this file", file)
+	}
+	return compileObject(found)
+}
+
+func compileObject(o *manifest.Object) (*system.System, error) {
+	s, err := system.Compile(o.System)
+	var errs system.Errors
+	if errors.As(err, &errs) {
+		return nil, o.Locate(errs)
+	}
+	return s, err
+}
+
+func readBounded(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	if info.Size() > manifest.MaxSize {
+		return nil, inputErrorf("%s: %d bytes; a file of objects has at most %d", path, info.Size(), manifest.MaxSize)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	return text, nil
+}
+
+// clusterFile is a file with one Cluster, checked, with the System that it names.
+type clusterFile struct {
+	cluster  *v1alpha1.Cluster
+	system   *system.System
+	warnings []string
+}
+
+// readCluster reads a file with a Cluster, checks it with its System, and makes the System's name one that can be
+// found from anywhere.
+func readCluster(path string) (*clusterFile, error) {
+	text, err := readBounded(path)
+	if err != nil {
+		return nil, err
+	}
+	objects, err := manifest.Decode(path, text)
+	if err != nil {
+		return nil, err
+	}
+	o, err := oneCluster(path, objects)
+	if err != nil {
+		return nil, err
+	}
+	f := &clusterFile{cluster: o.Cluster}
+	if f.system, err = systemOf(path, objects, o.Cluster); err != nil {
+		return nil, err
+	}
+	manifest.DefaultCluster(f.cluster)
+	if errs := manifest.ValidateCluster(f.cluster, f.system); len(errs) > 0 {
+		return nil, o.Locate(errs)
+	}
+	f.warnings = manifest.Warnings(f.cluster, f.system)
+	return f, nil
+}
+
+func oneCluster(path string, objects []manifest.Object) (*manifest.Object, error) {
+	var found *manifest.Object
+	for i := range objects {
+		if objects[i].Kind != v1alpha1.KindCluster {
+			continue
+		}
+		if found != nil {
+			return nil, inputErrorf("%s: more than one Cluster; give each a file of its own", path)
+		}
+		found = &objects[i]
+	}
+	if found == nil {
+		return nil, inputErrorf("%s: no Cluster in this file", path)
+	}
+	return found, nil
+}
+
+// systemOf finds the System of a Cluster: in the same file, in a file beside it, or shipped.
+func systemOf(path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, inputError(err)
+	}
+	for i := range objects {
+		if o := &objects[i]; o.Kind == v1alpha1.KindSystem && o.Name() == c.Spec.System {
+			c.Spec.System = abs
+			return compileObject(o)
+		}
+	}
+	if isFile(c.Spec.System) && !filepath.IsAbs(c.Spec.System) {
+		c.Spec.System = filepath.Join(filepath.Dir(abs), c.Spec.System)
+	}
+	return known(c.Spec.System)
+}
+
+// isInput says whether an error is about what the user gave.
+func isInput(err error) bool {
+	var (
+		errs system.Errors
+		one  *system.Error
+		down *system.DowngradeError
+		path *system.NoPathError
+		ver  *system.VersionError
+	)
+	return errors.As(err, &errs) || errors.As(err, &one) || errors.As(err, &down) || errors.As(err, &path) || errors.As(err, &ver)
+}

@@ -1,0 +1,164 @@
+// Command theseus upgrades running stateful systems without their users noticing,
+// and proves it by measurement.
+//
+// There is one file for each subcommand: it parses, wires, prints and names the
+// exit code. This is the only package that knows all others.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"theseus.dev/local"
+)
+
+// The exit codes of every command.
+const (
+	exitDone    = 0 // done
+	exitFailed  = 1 // the attempt failed; it is paused or was rolled back
+	exitInput   = 2 // bad input, nothing was changed
+	exitUnknown = 3 // an outcome is unknown, a person must look
+	exitWaiting = 4 // not ended, waits for a person or for the next command
+)
+
+func main() {
+	// Shims and jobs are this program too. They live long and are many, so they leave before anything else is set up.
+	if work := hidden[first(os.Args[1:])]; work != nil {
+		os.Exit(work(os.Args[2:]))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// hidden are the subcommands that this program starts itself with.
+var hidden = map[string]func([]string) int{
+	local.ShimCommand: func(args []string) int { return local.Shim{Fault: faults()}.Main(args) },
+	local.JobCommand:  func(args []string) int { return local.Worker{Fault: faults()}.RunAction(args) },
+	backupJob:         runBackupJob,
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// run is one call of the command, with its exit code.
+func run(ctx context.Context, args []string, io streams) int {
+	a := &app{streams: io}
+	root := newRoot(a)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	return a.report(cmd, err)
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "theseus",
+		Short: "Upgrade running stateful systems without their users noticing",
+		Long: `Theseus upgrades running stateful systems (databases, queues, coordination
+stores) from one version to the next, member by member, with a backup first and
+a way back, and proves by measurement that their users did not notice.`,
+		Example: `  theseus up kv.yaml                    start a cluster
+  theseus plan kv --to 3.6.16           see what an upgrade would do
+  theseus upgrade kv --to 3.6.16        do it
+  theseus status kv --watch             watch it from elsewhere`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	f := root.PersistentFlags()
+	f.StringVar(&a.home, "home", "", "folder of all state (default $THESEUS_HOME, or theseus in the XDG state folder)")
+	f.StringSliceVar(&a.programs, "programs", nil, "folders in which programs are looked up first (default $THESEUS_PROGRAMS)")
+	f.BoolVar(&a.json, "json", false, "print results as JSON")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return inputError(err) })
+	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and upgrade:"}, &cobra.Group{ID: "ask", Title: "Ask of a running attempt:"},
+		&cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "know", Title: "Know and check:"})
+	for group, cmds := range map[string][]*cobra.Command{
+		"run":  {newUp(a), newPlan(a), newUpgrade(a), newRestart(a), newStatus(a), newLogs(a), newHistory(a), newDown(a)},
+		"ask":  newRequests(a),
+		"data": {newBackup(a), newRestore(a)},
+		"know": {newValidate(a), newSystems(a), newProbe(a), newDemo(a), newVersion(a)},
+	} {
+		for _, c := range cmds {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	return root
+}
+
+// exitError is an error that knows its exit code.
+type exitError struct {
+	code int
+	err  error
+	next string // what to try
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// inputError marks an error as the user's: nothing was changed.
+func inputError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{code: exitInput, err: err}
+}
+
+func inputErrorf(format string, args ...any) error { return inputError(fmt.Errorf(format, args...)) }
+
+// report prints an error once and names its exit code. It is the only place that does.
+func (a *app) report(cmd *cobra.Command, err error) int {
+	code, next := classify(err)
+	if cmd != nil && cmd.Name() == "theseus" || next == "" && code == exitInput {
+		next = firstNonEmpty(next, "see: "+cmd.CommandPath()+" --help")
+	}
+	if a.json {
+		a.printJSON(map[string]any{"error": err.Error(), "exitCode": code, "next": next})
+	} else {
+		fmt.Fprintln(a.err, "theseus: "+err.Error())
+		if next != "" {
+			fmt.Fprintln(a.err, next)
+		}
+	}
+	return code
+}
+
+// classify finds the exit code of an error.
+func classify(err error) (code int, next string) {
+	var e *exitError
+	if errors.As(err, &e) {
+		return e.code, e.next
+	}
+	if isInput(err) {
+		return exitInput, ""
+	}
+	if errors.Is(err, context.Canceled) {
+		return exitWaiting, ""
+	}
+	return exitFailed, ""
+}
+
+func firstNonEmpty(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}

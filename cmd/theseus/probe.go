@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"theseus.dev/probe"
+	"theseus.dev/probe/etcd"
+)
+
+type probeFlags struct {
+	endpoints []string
+	system    string
+	rate      float64
+	duration  time.Duration
+	baseline  time.Duration
+	settle    time.Duration
+	profile   string
+	dir       string
+}
+
+func newProbe(a *app) *cobra.Command {
+	var f probeFlags
+	c := &cobra.Command{
+		Use:   "probe [NAME]",
+		Short: "Measure from outside what users notice, and judge it",
+		Long: `Send requests at a constant rate, whatever the system does, keep a ledger of
+every acknowledged write and read it back at the end.
+
+With the name of a cluster the probe measures a baseline, waits for an attempt
+to begin and to end (start it from another terminal), measures for a while
+longer, and judges. With --endpoints it measures any system for --duration.`,
+		Example: `  theseus probe kv --rate 1000 --out verdict/
+  theseus probe --system etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --duration 1m`,
+		Args:              atMostOneName,
+		ValidArgsFunction: a.completeNames,
+		RunE:              func(c *cobra.Command, args []string) error { return a.probe(c.Context(), args, f) },
+	}
+	fl := c.Flags()
+	fl.StringSliceVar(&f.endpoints, "endpoints", nil, "addresses of a system that Theseus does not run")
+	fl.StringVar(&f.system, "system", "etcd", "what the endpoints are; drivers: etcd")
+	fl.Float64Var(&f.rate, "rate", 100, "requests a second")
+	fl.DurationVar(&f.duration, "duration", 0, "end after this time (with --endpoints: required)")
+	fl.DurationVar(&f.baseline, "baseline", 10*time.Second, "how long to measure before the upgrade counts as begun")
+	fl.DurationVar(&f.settle, "settle", 10*time.Second, "how long to measure after the end")
+	fl.StringVar(&f.profile, "profile", "quick", "what counts as enough evidence: quick, full")
+	fl.StringVar(&f.dir, "out", "verdict", "folder for verdict.json and report.html")
+	return c
+}
+
+func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
+	profile, err := probe.ProfileNamed(f.profile)
+	if err != nil {
+		return inputError(err)
+	}
+	if f.rate <= 0 {
+		return inputErrorf("--rate %g: it must be more than nothing", f.rate)
+	}
+	if len(args) == 1 {
+		return a.probeCluster(ctx, args[0], profile, f)
+	}
+	if len(f.endpoints) == 0 || f.duration <= 0 {
+		return inputErrorf("give the name of a cluster, or --endpoints with --duration")
+	}
+	m, err := startProbe(ctx, f.system, f.endpoints, f.rate)
+	if err != nil {
+		return err
+	}
+	m.wait(ctx, f.duration)
+	return a.judge(m, profile, probe.Facts{}, f.dir)
+}
+
+// measuring is a probe that runs.
+type measuring struct {
+	*probe.Probe
+	driver probe.Driver
+	result *probe.Result
+	err    error
+	ended  chan struct{}
+}
+
+func startProbe(ctx context.Context, system string, endpoints []string, rate float64) (*measuring, error) {
+	d, err := newDriver(system, endpoints)
+	if err != nil {
+		return nil, err
+	}
+	p, err := probe.New(d, probe.Options{Rate: rate})
+	if err != nil {
+		return nil, inputError(err)
+	}
+	m := &measuring{Probe: p, driver: d, ended: make(chan struct{})}
+	go func() {
+		defer close(m.ended)
+		defer d.Close()
+		m.result, m.err = p.Run(ctx)
+	}()
+	select {
+	case <-p.Running():
+	case <-m.ended:
+		return nil, fmt.Errorf("start the probe: %w", m.err)
+	}
+	return m, nil
+}
+
+func newDriver(system string, endpoints []string) (probe.Driver, error) {
+	if system != "etcd" {
+		return nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", system)
+	}
+	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50})
+	return d, inputError(err)
+}
+
+// wait lets the probe measure for a while.
+func (m *measuring) wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	case <-m.ended:
+	}
+}
+
+// stop ends the sending and waits until the ledger is read back.
+func (m *measuring) stop() (*probe.Result, error) {
+	m.Stop()
+	<-m.ended
+	return m.result, m.err
+}
+
+// judge ends a probe, writes the verdict and prints its line. Anything but pass is a failure.
+func (a *app) judge(m *measuring, p probe.Profile, facts probe.Facts, dir string) error {
+	r, err := m.stop()
+	if err != nil {
+		return err
+	}
+	l := r.Ledger
+	facts.SameData = fact(l.Keepsakes > 0 && l.KeepsakesGone == 0 && l.Unread == 0,
+		fmt.Sprintf("%d keys written before the baseline were read back unchanged", l.Keepsakes),
+		fmt.Sprintf("of %d keys written before the baseline %d are gone or changed; %d keys could not be read", l.Keepsakes, l.KeepsakesGone, l.Unread))
+	v := probe.Judge(r, p, facts)
+	if err := v.Write(dir); err != nil {
+		return fmt.Errorf("write the verdict: %w", err)
+	}
+	for _, outcome := range []probe.Outcome{probe.Fail, probe.NotShown} {
+		for _, c := range v.Failures(outcome) {
+			a.talkf("  %s: %s: %s, limit %s. %s", outcome, c.Name, c.Measured, c.Limit, c.Why)
+		}
+	}
+	if a.json {
+		a.printJSON(v)
+	} else {
+		a.printf("%s\n", v.Summary(dir))
+	}
+	if v.Outcome != probe.Pass {
+		return &exitError{code: exitFailed, err: fmt.Errorf("the verdict is %s", v.Outcome), next: "see " + dir + "/report.html"}
+	}
+	return nil
+}
+
+// probeCluster measures a cluster of ours through one attempt.
+func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profile, f probeFlags) error {
+	k, err := a.open(name)
+	if err != nil {
+		return err
+	}
+	endpoints, err := k.endpoints(ctx)
+	if err != nil {
+		return err
+	}
+	before, err := k.resources(ctx)
+	if err != nil {
+		return err
+	}
+	m, err := startProbe(context.WithoutCancel(ctx), k.system.Name(), endpoints, f.rate)
+	if err != nil {
+		return err
+	}
+	a.talkf("measuring %s at %g requests/s; start an upgrade from another terminal when the baseline is long enough", name, f.rate)
+	m.wait(ctx, f.baseline)
+	a.talkf("the baseline is measured; waiting for an attempt")
+	if err := a.followAttempt(ctx, m, k, f.duration); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	m.Mark(probe.Settle, "after")
+	m.wait(ctx, f.settle)
+	facts, err := k.facts(context.WithoutCancel(ctx), before)
+	if err != nil {
+		return err
+	}
+	return a.judge(m, profile, facts, f.dir)
+}
+
+// followAttempt marks the windows of attempts as the journal shows them, until one that began has ended.
+func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most time.Duration) error {
+	var over <-chan time.Time
+	if most > 0 {
+		t := time.NewTimer(most)
+		defer t.Stop()
+		over = t.C
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	began := k.serialEnded()
+	running := false
+	shown := newProgress(a.streams, &k.cluster.Status)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-over:
+			return nil
+		case <-tick.C:
+		}
+		if err := k.reload(); err != nil {
+			return err
+		}
+		at := k.cluster.Status.Attempt
+		for _, e := range shown.news(k.cluster.Status.Events) {
+			m.Step(strings.TrimSpace(eventLine(e)))
+		}
+		switch {
+		case at == nil || at.ID <= began && at.Phase.Ended():
+		case !at.Phase.Ended() && !running:
+			running = true
+			m.Mark(probe.Upgrade, at.From+" → "+at.To)
+			a.talkf("attempt %d has begun: %s to %s", at.ID, at.From, at.To)
+		case at.Phase.Ended() && at.ID > began:
+			return nil
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/ask"
+	"theseus.dev/backup"
+	"theseus.dev/local"
+	"theseus.dev/system"
+)
+
+func newRestore(a *app) *cobra.Command {
+	var from, url string
+	c := &cobra.Command{
+		Use:   "restore FILE --from BACKUP",
+		Short: "Make a new cluster from a backup, beside the old one",
+		Long: `Make the new cluster that FILE describes, with the data of a backup. Nothing is
+ever restored over a cluster that exists: give the new one a name of its own,
+look at it, and switch clients over yourself.`,
+		Example: "  theseus backup kv --list\n  theseus restore kv-restored.yaml --from kv-3.5.35-3.6.16-a2-7",
+		Args:    oneFile, ValidArgsFunction: yamlFiles,
+		RunE: func(c *cobra.Command, args []string) error { return a.restore(c.Context(), args[0], from, url) },
+	}
+	c.Flags().StringVar(&from, "from", "", "the backup, by its name")
+	c.Flags().StringVar(&url, "url", "", "where the backup is (default: spec.backup.url of FILE)")
+	return c
+}
+
+func (a *app) restore(ctx context.Context, file, from, url string) error {
+	f, err := readCluster(file)
+	if err != nil {
+		return err
+	}
+	if from == "" {
+		return inputErrorf("--from: name the backup; `theseus backup NAME --list` lists them")
+	}
+	if f.system.API().Restore == nil {
+		return inputErrorf("System %s does not say how a backup is restored", f.system.Name())
+	}
+	if url == "" && f.cluster.Spec.Backup != nil {
+		url = f.cluster.Spec.Backup.URL
+	}
+	if url == "" {
+		return inputErrorf("--url: say where the backup is, or set spec.backup.url in %s", file)
+	}
+	k, err := a.openFile(ctx, f)
+	if err != nil {
+		return err
+	}
+	if k.state != nil {
+		return &exitError{code: exitInput, err: fmt.Errorf("cluster %s exists, and nothing is restored over a cluster that exists", k.name), next: "give the new cluster another metadata.name in " + file}
+	}
+	return k.restore(ctx, f, from, url)
+}
+
+// restore gets the backup, makes every member's data folder from it, and starts the cluster. If the data cannot be made,
+// nothing of the new cluster stays.
+func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) error {
+	store, err := backup.Open(ctx, url)
+	if err != nil {
+		return inputError(err)
+	}
+	defer store.Close()
+	name, err := findBackup(ctx, store, from)
+	if err != nil {
+		return err
+	}
+	if err := k.programsFor(k.system, &f.cluster.Spec, f.cluster.Spec.Version); err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "theseus-restore-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	got := filepath.Join(work, "backup")
+	k.talkf("getting %s", name)
+	proof, err := store.Get(ctx, name, got)
+	if err != nil {
+		if errors.Is(err, backup.ErrNotFound) {
+			return inputError(err)
+		}
+		return err
+	}
+	if proof.System.Name != k.system.Name() {
+		return inputErrorf("--from %s: it is a backup of %s, and the new cluster is %s", from, proof.System.Name, k.system.Name())
+	}
+	if err := k.create(f.cluster); err != nil {
+		return err
+	}
+	if err := k.fillMembers(ctx, got); err != nil {
+		home, homeErr := k.homeFolder()
+		if homeErr == nil {
+			homeErr = home.Delete(k.name)
+		}
+		return errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), homeErr)
+	}
+	if err := k.driveTo(ctx, outcomeUpgrade, nil); err != nil {
+		return err
+	}
+	k.talkf("%s has the data of %s, taken %s; what was written after that is not in it", k.name, name, proof.Started.Local().Format(time.DateTime))
+	return nil
+}
+
+// fillMembers makes the data folder of each member of the restored component.
+func (k *opened) fillMembers(ctx context.Context, got string) error {
+	method := k.system.API().Restore
+	component := method.Component
+	if component == "" {
+		component = k.system.Components()[0].Name()
+	}
+	look, err := k.look(ctx)
+	if err != nil {
+		return err
+	}
+	var all []*system.Member
+	for i := range look.Members {
+		if look.Members[i].View.Component == component {
+			all = append(all, &look.Members[i].View)
+		}
+	}
+	asker := ask.New(k.system)
+	asker.Program = func(name string) (string, error) { return local.FindProgram(k.programFolders(), name) }
+	defer asker.Close()
+	for _, m := range all {
+		k.talkf("making the data of %s", m.Name)
+		if err := k.fillMember(ctx, asker, method, m, all, got); err != nil {
+			return fmt.Errorf("member %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+func (k *opened) fillMember(ctx context.Context, asker *ask.Asker, method *v1alpha1.RestoreMethod, m *system.Member, all []*system.Member, got string) error {
+	limit := 10 * time.Minute
+	if method.Timeout != nil {
+		limit = method.Timeout.Duration
+	}
+	v := k.cluster.Spec.Version
+	sc := system.Scope{Cluster: k.name, Version: v, From: v, Options: k.system.Options(&k.cluster.Spec), M: m, All: all, Out: got, File: filepath.Join(got, "data")}
+	reply, err := asker.Run(ctx, limit, method.Run, method.Env, ask.Target{Scope: &sc, Dir: got})
+	if err != nil {
+		if text, ok := reply.Values["stderr"].(string); ok && text != "" {
+			return fmt.Errorf("%w: %s", err, text)
+		}
+	}
+	return err
+}
