@@ -15,11 +15,11 @@ const cluster = "apiVersion: theseus.dev/v1alpha1\nkind: Cluster\nmetadata: {nam
 
 // TestOnIsAWord guards the reading of YAML 1.2: in 1.1 the key on is true.
 func TestOnIsAWord(t *testing.T) {
-	text := strings.Replace(kv, "options:", `actions: {raise: {post: ":client/raise", on: Each}}`+"\noptions:", 1)
+	text := strings.Replace(kv, "options:", `actions: {on: {post: ":client/on", where: Each}}`+"\noptions:", 1)
 	s := compiled(t, text)
-	a, err := s.Action("actions.raise")
-	if err != nil || a.On != v1alpha1.OnEach {
-		t.Errorf("on is %q (%v), want Each", a.On, err)
+	a, err := s.Action("actions.on")
+	if err != nil || a.Where != v1alpha1.OnEach {
+		t.Errorf("the action called on: %+v (%v)", a, err)
 	}
 }
 

@@ -384,7 +384,7 @@ func (c *checker) bring(path string, r *Rule) {
 	if r.perMember {
 		on = v1alpha1.OnMember
 	}
-	orElse(&a.On, on)
+	orElse(&a.Where, on)
 	r.bring = path
 	c.action(path, a, memberVariables)
 	c.s.actions[path] = a

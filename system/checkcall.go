@@ -173,8 +173,8 @@ func (c *checker) questionName(path, name string) {
 // action checks an action with the variables of its place.
 func (c *checker) action(path string, a *v1alpha1.Action, vars variables) {
 	in := place{vars: vars, component: c.known(path+".component", a.Component)}
-	enum(c, path+".on", a.On, v1alpha1.OnMember, v1alpha1.OnOthers, v1alpha1.OnAny, v1alpha1.OnEach, v1alpha1.OnLeader)
-	c.leader(path+".on", a.On, in.component)
+	enum(c, path+".where", a.Where, v1alpha1.OnMember, v1alpha1.OnOthers, v1alpha1.OnAny, v1alpha1.OnEach, v1alpha1.OnLeader)
+	c.leader(path+".where", a.Where, in.component)
 	if !c.call(path, &a.Call, in) {
 		return
 	}
@@ -190,8 +190,8 @@ func (c *checker) action(path string, a *v1alpha1.Action, vars variables) {
 
 // noHand checks an action that is done while no member is in hand.
 func (c *checker) noHand(path string, a *v1alpha1.Action) {
-	if a.On == v1alpha1.OnMember || a.On == v1alpha1.OnOthers {
-		c.errs.Add(path+".on", string(a.On), "has no meaning here: no member is in hand", "use Any, Each or Leader")
+	if a.Where == v1alpha1.OnMember || a.Where == v1alpha1.OnOthers {
+		c.errs.Add(path+".where", string(a.Where), "has no meaning here: no member is in hand", "use Any, Each or Leader")
 	}
 }
 
@@ -212,8 +212,8 @@ func (c *checker) backup(b *v1alpha1.BackupMethod) {
 		return
 	}
 	in := place{vars: backupVariables, component: c.known("backup.component", b.Component)}
-	enum(c, "backup.on", b.On, v1alpha1.OnAny, v1alpha1.OnLeader)
-	c.leader("backup.on", b.On, in.component)
+	enum(c, "backup.where", b.Where, v1alpha1.OnAny, v1alpha1.OnLeader)
+	c.leader("backup.where", b.Where, in.component)
 	c.run("backup.run", b.Run, in)
 	c.env("backup.env", b.Env, in)
 	if b.Check != nil {

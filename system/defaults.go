@@ -44,7 +44,7 @@ func setDefaults(s *v1alpha1.System) {
 		s.Needs[name] = rule
 	}
 	if b := s.Backup; b != nil {
-		orElse(&b.On, v1alpha1.OnAny)
+		orElse(&b.Where, v1alpha1.OnAny)
 		orElse(&b.Component, first)
 		defaultDuration(&b.Timeout, defaultBackupTimeout)
 	}
@@ -135,7 +135,7 @@ func defaultHook(h *v1alpha1.Hook, on v1alpha1.Where, component string) {
 }
 
 func defaultAction(a *v1alpha1.Action, on v1alpha1.Where, component string) {
-	orElse(&a.On, on)
+	orElse(&a.Where, on)
 	orElse(&a.Component, component)
 	orElse(&a.OnUnknown, v1alpha1.StopOnUnknown)
 	if a.Times == 0 {

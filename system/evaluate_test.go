@@ -84,11 +84,11 @@ func TestRuleFacts(t *testing.T) {
 	}
 	s := compile(t, kv)
 	well := s.Verify(2)[0]
-	if well.PerMember() || well.Bring().On != v1alpha1.OnAny {
-		t.Errorf("a rule about all: per member %t, bring on %s", well.PerMember(), well.Bring().On)
+	if well.PerMember() || well.Bring().Where != v1alpha1.OnAny {
+		t.Errorf("a rule about all: per member %t, bring on %s", well.PerMember(), well.Bring().Where)
 	}
 	synced := s.Component("store").Settled()[1]
-	if !synced.PerMember() || synced.Bring().On != v1alpha1.OnMember || synced.Bring().OnUnknown != v1alpha1.RepeatOnUnknown {
+	if !synced.PerMember() || synced.Bring().Where != v1alpha1.OnMember || synced.Bring().OnUnknown != v1alpha1.RepeatOnUnknown {
 		t.Errorf("a rule about m: per member %t, bring %+v", synced.PerMember(), synced.Bring())
 	}
 	if left, ok := synced.Left(scope(1)); left != 0 || !ok {
@@ -211,7 +211,7 @@ func TestActionPaths(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		if a.Timeout == nil || a.Times != 1 && path != "needs.fresh.bring" || a.Component != "store" || a.OnUnknown == "" || a.On == "" {
+		if a.Timeout == nil || a.Times != 1 && path != "needs.fresh.bring" || a.Component != "store" || a.OnUnknown == "" || a.Where == "" {
 			t.Errorf("%s has no defaults: %+v", path, a)
 		}
 	}

@@ -61,10 +61,10 @@ options:
 backup: {run: [kvctl, backup, "--from=${m.host}", "${out}/db"], check: [kvctl, check, "${out}/db"]}
 restore: {run: [kvctl, restore, "--data=${m.data}", "${file}"]}
 actions:
-  raise: {post: ":client/level", body: "3.6", on: Leader}
+  raise: {post: ":client/level", body: "3.6", where: Leader}
   lower: {post: ":client/level", body: "3.5"}
 needs:
-  fresh: {is: "m.metrics.snapshots_total > then.metrics.snapshots_total", bring: {post: ":client/write", times: 100, parallel: 4, on: Any}}
+  fresh: {is: "m.metrics.snapshots_total > then.metrics.snapshots_total", bring: {post: ":client/write", times: 100, parallel: 4, where: Any}}
 `
 
 func read(t testing.TB, text string) *v1alpha1.System {

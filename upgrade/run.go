@@ -40,7 +40,7 @@ func (s *Scene) run(e errand) Move {
 
 // targets are the members that an errand is done on. What was begun on a member is finished there.
 func (s *Scene) targets(e errand) []string {
-	where := e.action.On
+	where := e.action.Where
 	switch {
 	case e.hand == "" && (where == "" || where == v1alpha1.OnMember):
 		where = v1alpha1.OnAny

@@ -36,6 +36,9 @@ type ClusterStatus struct {
 	// FailedTarget is the version of the last failed attempt. It is not tried again until spec.version changes or someone asks.
 	// +optional
 	FailedTarget string `json:"failedTarget,omitempty"`
+	// FailedRevision names what the last failed rolling restart wanted. It is not tried again until the spec changes or someone asks.
+	// +optional
+	FailedRevision string `json:"failedRevision,omitempty"`
 	// Conditions keyed by type.
 	// +optional
 	// +listType=map

@@ -200,7 +200,7 @@ type Edge struct {
 	// +optional
 	Finalize []string `json:"finalize,omitempty"`
 	// Finalized is an expression about all members that confirms that the hop is finalized.
-	// Example: "all.all(x, x.version.json.etcdcluster.startsWith('3.6.'))".
+	// Example: "all.all(x, x.release.json.etcdcluster.startsWith('3.6.'))".
 	// +optional
 	Finalized string `json:"finalized,omitempty"`
 	// UndoAfter are the actions that make a way back possible after the hop is finalized.
@@ -410,9 +410,9 @@ const (
 // Action is something done to one or more members.
 type Action struct {
 	Call `json:",inline"`
-	// On says on which members. Default Member where a member is in hand, else Any.
+	// Where says on which members. Default Member where a member is in hand, else Any. (Not "on": YAML 1.1 reads that as true.)
 	// +optional
-	On Where `json:"on,omitempty"`
+	Where Where `json:"where,omitempty"`
 	// Component whose members are meant, where no member is in hand. Default: the first.
 	// +optional
 	Component string `json:"component,omitempty"`
@@ -488,9 +488,9 @@ type BackupMethod struct {
 	// Check is a program that proves the backup, with ${out} or ${file}. Exit code 0 proves it.
 	// +optional
 	Check []string `json:"check,omitempty"`
-	// On says which member is asked. Default Any; Leader is possible too.
+	// Where says which member is asked. Default Any; Leader is possible too.
 	// +optional
-	On Where `json:"on,omitempty"`
+	Where Where `json:"where,omitempty"`
 	// Component that is asked. Default: the first.
 	// +optional
 	Component string `json:"component,omitempty"`

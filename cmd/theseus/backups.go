@@ -115,7 +115,7 @@ func backupMember(s runner.Scene, look *upgrade.Look) (system.Member, []*system.
 		}
 		role, _ := c.Role(&sc)
 		leads := len(roles) > 0 && role == roles[len(roles)-1].Name
-		if wanted := method.On == v1alpha1.OnLeader; chosen == nil && !(wanted && !leads) || leads == wanted {
+		if wanted := method.Where == v1alpha1.OnLeader; chosen == nil && !(wanted && !leads) || leads == wanted {
 			chosen = &m.View
 		}
 	}
