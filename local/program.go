@@ -190,3 +190,8 @@ func open(ctx context.Context, address string) (io.ReadCloser, error) {
 }
 
 const downloadTimeout = 10 * time.Minute
+
+// FindProgram is how Theseus finds a program by its name on this machine: in the folders first, then in PATH.
+func FindProgram(folders []string, name string) (string, error) {
+	return finder{folders: folders}.find(name)
+}

@@ -7,7 +7,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -30,8 +29,6 @@ type Shim struct {
 
 // Main runs a shim to its end. The arguments are the member's folder and the incarnation.
 func (s Shim) Main(args []string) int {
-	debug.SetGCPercent(20)
-	debug.SetMemoryLimit(8 << 20)
 	// The member dies with the thread that started it, so this one must live as long as the process.
 	runtime.LockOSThread()
 	ignoreTerminal()
@@ -44,7 +41,6 @@ func (s Shim) Main(args []string) int {
 	if err != nil {
 		return 1
 	}
-	debug.FreeOSMemory()
 	k.live()
 	return 0
 }
@@ -142,6 +138,7 @@ func (k *shim) run() bool {
 		return true
 	}
 	_ = k.save(shimRunning)
+	trim()
 	if k.wait(m.ended, nil) {
 		k.stop(m)
 		return false

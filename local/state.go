@@ -233,3 +233,12 @@ func (st *State) alone(do func() error) error {
 	defer file.Close()
 	return do()
 }
+
+// Stamp changes with every write of the status. It is cheap: who watches asks it before he reads.
+func (st *State) Stamp() string {
+	info, err := os.Stat(st.path(statusFile))
+	if err != nil {
+		return ""
+	}
+	return info.ModTime().String()
+}
