@@ -213,7 +213,7 @@ func (r *Runner) gatherSystems(ctx context.Context, in *upgrade.Input) error {
 		}
 		r.systems[known.Hash()] = known
 	}
-	for _, hash := range references(&r.cluster.Status) {
+	for _, hash := range References(&r.cluster.Status) {
 		if r.systems[hash] != nil {
 			continue
 		}
@@ -227,8 +227,8 @@ func (r *Runner) gatherSystems(ctx context.Context, in *upgrade.Input) error {
 	return nil
 }
 
-// references are the hashes of Systems that a status speaks of.
-func references(st *v1alpha1.ClusterStatus) []string {
+// References are the hashes of Systems that a status speaks of.
+func References(st *v1alpha1.ClusterStatus) []string {
 	var out []string
 	if st.Applied != nil {
 		out = append(out, st.Applied.System.Hash)
