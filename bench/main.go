@@ -1,0 +1,65 @@
+// Command bench measures Theseus side by side with a limit, in one run, and
+// prints ratios. Absolute times are of this machine and this hour only.
+//
+//	make bench
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+)
+
+func main() {
+	rounds := flag.Int("rounds", 3, "how often each side is measured; medians are printed")
+	bin := flag.String("bin", "bin", "folder of theseus and servers/")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, *bin, *rounds)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// figure is one line of the result: what was measured, beside what, and what it should not exceed.
+type figure struct {
+	what, ours, theirs, ratio, limit string
+}
+
+func run(ctx context.Context, bin string, rounds int) error {
+	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "theseus-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var figures []figure
+	for _, measure := range []func(context.Context, string, string, int) ([]figure, error){wallTime, simulated, watching} {
+		f, err := measure(ctx, bin, dir, rounds)
+		if err != nil {
+			return err
+		}
+		figures = append(figures, f...)
+	}
+	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(t, "FIGURE\tTHESEUS\tBESIDE\tRATIO\tAT MOST")
+	for _, f := range figures {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", f.what, f.ours, f.theirs, f.ratio, f.limit)
+	}
+	return t.Flush()
+}
+
+func median(list []float64) float64 {
+	s := slices.Sorted(slices.Values(list))
+	return s[len(s)/2]
+}
