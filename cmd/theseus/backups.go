@@ -141,7 +141,7 @@ func bareAll(all []*system.Member) []*system.Member {
 
 // runBackupJob is the main function of a job: take, prove, and leave the outcome.
 func runBackupJob(args []string) int {
-	return local.Worker{Fault: faults()}.Work(args, func(ctx context.Context, j *local.Job) upgrade.Outcome {
+	return local.Worker{Fault: faults("backup", filepath.Join(args...))}.Work(args, func(ctx context.Context, j *local.Job) upgrade.Outcome {
 		var order backupOrder
 		if err := j.Input(&order); err != nil {
 			return upgrade.Outcome{Phase: upgrade.Failed, Message: err.Error()}

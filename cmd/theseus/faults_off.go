@@ -4,5 +4,5 @@ package main
 
 import "theseus.dev/local"
 
-// faults is nothing in the product; the build with the tag faults kills itself at a chosen durable write.
-func faults() local.Fault { return nil }
+// faults is nothing but in tests.
+func faults(_, _ string) local.Fault { return nil }

@@ -3,42 +3,86 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
-	"strconv"
+	"path/filepath"
 	"strings"
 	"syscall"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/local"
 )
 
-// faults kills this process with SIGKILL at the n-th point around a durable write whose name begins as asked:
-// THESEUS_KILL_AT=PREFIX:N. With THESEUS_POINTS=FILE every point passed is written down there, so that a test can enumerate
-// them. Only tests build this.
-func faults() local.Fault {
-	prefix, number, _ := strings.Cut(os.Getenv("THESEUS_KILL_AT"), ":")
-	at, _ := strconv.Atoi(number)
-	list := os.Getenv("THESEUS_POINTS")
-	passed := 0
-	return func(point string) {
-		if list != "" {
-			note(list, point)
-		}
-		if at == 0 || !strings.HasPrefix(point, prefix) {
+// faults lets tests kill this process at each point around a durable write, with SIGKILL. Only tests build this.
+//
+// With THESEUS_FAULTS=DIR every process adds the points that it passes to DIR/points, a line each, and dies at the one
+// that DIR/kill names. It renames that file to DIR/killed first, so that this happens once.
+//
+// A point is named KIND/OF/NAME#N: which sort of process, the cluster, member or job that it is about, the write, and how
+// often processes about the same came to it. What a journal write says is added behind a tab.
+func faults(kind, folder string) local.Fault {
+	dir := os.Getenv("THESEUS_FAULTS")
+	if dir == "" {
+		return nil
+	}
+	return func(name string) {
+		point := notePoint(dir, kind+"/"+filepath.Base(folder)+"/"+name, about(name, folder))
+		if wanted, err := os.ReadFile(filepath.Join(dir, "kill")); err != nil || strings.TrimSpace(string(wanted)) != point {
 			return
 		}
-		if passed++; passed == at {
-			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		if os.Rename(filepath.Join(dir, "kill"), filepath.Join(dir, "killed")) == nil {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // not a step further
 		}
 	}
 }
 
-func note(list, point string) {
-	f, err := os.OpenFile(list, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+// notePoint adds a point to the list and returns its whole name.
+func notePoint(dir, name, about string) string {
+	f, err := os.OpenFile(filepath.Join(dir, "points"), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		panic(err)
 	}
-	fmt.Fprintln(f, point)
-	f.Close()
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		panic(err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		panic(err)
+	}
+	point := fmt.Sprintf("%s#%d", name, bytes.Count(text, []byte("\n"+name+"#"))+1)
+	if len(text) == 0 {
+		point = "\n" + point // so that every line has one before it
+	}
+	fmt.Fprintf(f, "%s\t%s\n", point, about)
+	return strings.TrimSpace(point)
+}
+
+// about says what the journal says, where a write of it is done.
+func about(name, folder string) string {
+	text, err := os.ReadFile(filepath.Join(folder, "status.json"))
+	var j struct{ Status v1alpha1.ClusterStatus }
+	if name != "journal.done" || err != nil || json.Unmarshal(text, &j) != nil || j.Status.Attempt == nil {
+		return ""
+	}
+	at := j.Status.Attempt
+	words := []string{string(at.Kind), string(at.Phase)}
+	for _, st := range at.Steps {
+		if st.Phase != v1alpha1.StepRunning && st.Phase != v1alpha1.StepUndoing {
+			continue
+		}
+		words = append(words, string(st.Kind))
+		if st.Hand != nil {
+			words = append(words, string(st.Hand.Phase))
+		}
+	}
+	if at.Intent != nil {
+		words = append(words, "intends "+cmp.Or(at.Intent.Action, string(at.Intent.Act)))
+	}
+	return strings.Join(words, " ")
 }

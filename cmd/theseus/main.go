@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,9 +41,11 @@ func main() {
 
 // hidden are the subcommands that this program starts itself with.
 var hidden = map[string]func([]string) int{
-	local.ShimCommand: func(args []string) int { return local.Shim{Fault: faults()}.Main(args) },
-	local.JobCommand:  func(args []string) int { return local.Worker{Fault: faults()}.RunAction(args) },
-	backupJob:         runBackupJob,
+	local.ShimCommand: func(args []string) int { return local.Shim{Fault: faults("shim", first(args))}.Main(args) },
+	local.JobCommand: func(args []string) int {
+		return local.Worker{Fault: faults("job", filepath.Join(args...))}.RunAction(args)
+	},
+	backupJob: runBackupJob,
 }
 
 func first(args []string) string {

@@ -60,7 +60,7 @@ func (a *app) open(name string) (*opened, error) {
 
 func (a *app) with(st *local.State) *opened {
 	st.Systems = func(_ context.Context, name string) (*system.System, error) { return known(name) }
-	st.Fault = faults()
+	st.Fault = faults("driver", st.Dir())
 	return &opened{app: a, name: st.Name(), state: st, decide: upgrade.New()}
 }
 
