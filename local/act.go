@@ -195,7 +195,10 @@ func (p *Platform) waited(incarnation string) time.Duration {
 	first, ok := p.patience[incarnation]
 	if !ok {
 		first = time.Now()
-		p.patience = map[string]time.Time{incarnation: first}
+		if p.patience == nil {
+			p.patience = map[string]time.Time{}
+		}
+		p.patience[incarnation] = first
 	}
 	return time.Since(first)
 }

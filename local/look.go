@@ -248,7 +248,7 @@ func (p *Platform) askerFor(s runner.Scene) *ask.Asker {
 	}
 	p.asker, p.askerKey = ask.New(s.System), key
 	p.asker.Credentials = s.Cluster.Spec.Credentials
-	p.asker.Program = finder{folders: p.Programs}.find
+	p.asker.Program = p.finder().find
 	return p.asker
 }
 

@@ -114,7 +114,7 @@ func spawn(ctx context.Context, command []string, stderr string) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	return fmt.Errorf("start %s: it did not come up: %w%s", command[0], err, lastWords(stderr))
+	return fmt.Errorf("start %s: it did not come up: %w%s", command[0], err, complaint(stderr))
 }
 
 func startDetached(command []string, stderr string, greet *os.File) (*os.Process, error) {
@@ -136,8 +136,8 @@ func startDetached(command []string, stderr string, greet *os.File) (*os.Process
 	})
 }
 
-// lastWords is the end of what a process wrote that did not come up.
-func lastWords(path string) string {
+// complaint is the end of what a process wrote that did not come up.
+func complaint(path string) string {
 	text := strings.Join(lastLines(path, 5), "; ")
 	if text == "" {
 		return ""
@@ -163,8 +163,9 @@ func (g greeter) say(err error) {
 	g.file.Close()
 }
 
-// ignoreTerminal keeps what a terminal or a closed pipe does to a driver from reaching what it spawned.
-func ignoreTerminal() { signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE) }
+// ignoreTerminal keeps what is sent to a driver's terminal from ending what it spawned. The signals are caught and not ignored, because
+// members would inherit that.
+func ignoreTerminal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT) }
 
 // self is the command line of this program: the running image, even if its file was replaced since.
 func self(given []string) []string {

@@ -30,7 +30,16 @@ type finder struct {
 	folders []string
 }
 
-func (p *Platform) finder() finder { return finder{p.State.home, p.Programs} }
+// finder of a platform has absolute folders: jobs and shims work elsewhere.
+func (p *Platform) finder() finder {
+	f := finder{home: p.State.home}
+	for _, folder := range p.Programs {
+		if abs, err := filepath.Abs(folder); err == nil {
+			f.folders = append(f.folders, abs)
+		}
+	}
+	return f
+}
 
 // ProgramError says that a version's program is not usable on this machine.
 type ProgramError struct {
@@ -53,8 +62,7 @@ func (f finder) find(name string) (string, error) {
 		return "", fmt.Errorf("%s is neither a name nor an absolute path", name)
 	}
 	for _, folder := range f.folders {
-		path, err := filepath.Abs(filepath.Join(folder, name))
-		if err == nil && executable(path) == nil {
+		if path := filepath.Join(folder, name); executable(path) == nil {
 			return path, nil
 		}
 	}

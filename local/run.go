@@ -56,7 +56,7 @@ func (p *Platform) run(ctx context.Context, s runner.Scene, i v1alpha1.Intent) e
 	p.State.forgetRuns(jobs, i.ID, s.Cluster.Status.Attempt)
 	e := errand{Action: i.Action, System: s.System.Hash(), Cluster: p.State.name, Version: i.Version, From: i.From,
 		Options: s.System.Options(&s.Cluster.Spec), Member: i.Member, To: i.To, All: p.seenOf(i.Component),
-		Credentials: s.Cluster.Spec.Credentials, Programs: p.Programs}
+		Credentials: s.Cluster.Spec.Credentials, Programs: p.finder().folders}
 	return jobs.Begin(ctx, id, []string{JobCommand}, e)
 }
 
@@ -91,7 +91,7 @@ func (st *State) runs() (map[int64]upgrade.Outcome, error) {
 }
 
 // keptRuns is how many ids back runs are kept; those that a step refers to are kept in any case.
-const keptRuns = 200
+const keptRuns = 64
 
 // forgetRuns removes runs that nobody will ask about again: ids only grow.
 func (st *State) forgetRuns(jobs Jobs, now int64, a *v1alpha1.Attempt) {

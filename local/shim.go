@@ -205,7 +205,7 @@ func (k *shim) start() (*child, error) {
 		return nil, err
 	}
 	defer null.Close()
-	k.note("start " + k.order.View.Version + ": " + k.order.Program)
+	k.note(fmt.Sprintf("start %s %s at %s", k.order.Program, k.order.View.Version, time.Now().Format(time.RFC3339)))
 	p, err := os.StartProcess(k.order.Program, append([]string{k.order.Program}, k.order.Args...), &os.ProcAttr{
 		Dir:   k.dir,
 		Env:   k.order.Env,

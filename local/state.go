@@ -118,7 +118,8 @@ func (st *State) busy() error {
 		return e
 	}
 	pid, command, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-	if n, err := strconv.Atoi(pid); err == nil {
+	// One that has the lock and has not written yet leaves the number of the one before.
+	if n, err := strconv.Atoi(pid); err == nil && unix.Kill(n, 0) == nil {
 		e.PID, e.Command = n, command
 	}
 	return e
