@@ -83,8 +83,11 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 	if s.allAbsent() {
 		return v1alpha1.AttemptStart, nil
 	}
+	if t := s.status.FailedTarget; t != "" && !s.sys.SameVersion(t, want.Version) {
+		s.status.FailedTarget = "" // spec.version changed since
+	}
 	if !s.sys.SameVersion(want.Version, have.Spec.Version) {
-		if s.status.FailedTarget == want.Version {
+		if s.status.FailedTarget != "" {
 			return "", &RefusedError{Field: "spec.version", Value: want.Version, Reason: "this upgrade failed and is not tried again by itself",
 				Remedy: "set another version, or ask for a retry once the cause is gone"}
 		}
@@ -93,7 +96,14 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 	if err := checkScale(s.sys, want, &have.Spec); err != nil {
 		return "", err
 	}
-	if s.revisionsDiffer(want, have) {
+	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
+	switch wanted := s.revisions(&p); wanted {
+	case s.revisions(have):
+		s.status.FailedRevision = ""
+	case s.status.FailedRevision:
+		return "", &RefusedError{Field: "spec", Reason: "the rolling restart for this change failed and is not tried again by itself",
+			Remedy: "change it, or ask for a retry once the cause is gone"}
+	default:
 		return v1alpha1.AttemptRestart, nil
 	}
 	s.applyRest(want, have)
@@ -123,16 +133,6 @@ func checkScale(sys *system.System, want, have *v1alpha1.ClusterSpec) error {
 		}
 	}
 	return nil
-}
-
-func (s *Scene) revisionsDiffer(want *v1alpha1.ClusterSpec, have *v1alpha1.Pinned) bool {
-	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
-	for _, c := range s.sys.Components() {
-		if s.sys.Revision(&p, c.Name(), want.Version) != s.sys.Revision(have, c.Name(), have.Spec.Version) {
-			return true
-		}
-	}
-	return false
 }
 
 // applyRest takes over what can change without touching a member: the backup place, the policy.
@@ -255,7 +255,7 @@ func (d *Decider) endHop(s *Scene) Decision {
 	s.noteVersion(hop.To)
 	if s.LastHop() {
 		s.end(v1alpha1.PhaseSucceeded, hop.To, "")
-		s.status.FailedTarget = ""
+		s.forgetFailed()
 		return Decision{Situation: Idle, Again: true}
 	}
 	a.Hop++
@@ -330,6 +330,9 @@ func (d *Decider) followSpec(s *Scene) bool {
 	if a.Disrupted {
 		return false // refused: see describe
 	}
+	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
+		return false // so is what no path leads to
+	}
 	return d.turnBack(s, v1alpha1.PhaseSuperseded, "spec.version was set to "+want+" before anything was disrupted") == nil
 }
 
@@ -394,7 +397,7 @@ func (s *Scene) resume() {
 		a.Phase = v1alpha1.PhaseRunning
 	}
 	a.Resume, a.Rest, a.Failure, a.Pausing = "", "", nil, false
-	s.status.FailedTarget = ""
+	s.forgetFailed()
 	for i := range a.Steps {
 		st := &a.Steps[i]
 		st.ProgressAt = a.Clock
@@ -404,7 +407,10 @@ func (s *Scene) resume() {
 			}
 		}
 		if h := st.Hand; h != nil {
-			h.Crashes = -1 // count from the next look on
+			h.Crashes = countAnew
+		}
+		for j := range st.Members {
+			st.Members[j].Crashes = countAnew
 		}
 	}
 	s.event("Resumed", "", "", false)

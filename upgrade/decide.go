@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,13 +78,22 @@ func New(more ...Kind) *Decider {
 // Decide makes one decision. It does not change its input.
 func (d *Decider) Decide(in Input) Decision {
 	status := in.Cluster.Status.DeepCopy()
-	s := &Scene{in: &in, status: status, groups: map[string]*group{}}
-	s.open()
+	s := newScene(&in, status)
 	dec := d.decide(s)
 	s.describe(&dec)
 	dec.Status = *status
 	dec.Write = changed(&in.Cluster.Status, status)
 	return dec
+}
+
+// maxTick is the longest time between two passes that counts as looking: what is longer was not looked at.
+const maxTick = 30 * time.Second
+
+func newScene(in *Input, status *v1alpha1.ClusterStatus) *Scene {
+	in.Tick = min(in.Tick, maxTick)
+	s := &Scene{in: in, status: status, groups: map[string]*group{}, wants: map[string]want{}}
+	s.open()
+	return s
 }
 
 // open puts the attempt that runs, or what is applied, on the scene.
@@ -99,6 +109,7 @@ func (s *Scene) open() {
 		s.sys = s.in.Systems[p.System.Hash]
 	}
 	clear(s.groups)
+	clear(s.wants)
 }
 
 func resting(p v1alpha1.AttemptPhase) bool {
@@ -147,16 +158,30 @@ func (s *Scene) situation() Situation {
 func (d *Decider) forward(s *Scene) Decision {
 	for i := range s.attempt.Steps {
 		st := &s.attempt.Steps[i]
-		if st.Phase == v1alpha1.StepDone {
+		s.step = st
+		if st.Phase == v1alpha1.StepDone && !d.cameBack(s, st) {
 			continue
 		}
-		s.step = st
 		if st.Phase == v1alpha1.StepPending {
 			return d.beginStep(s, st)
 		}
 		return d.apply(s, d.byName[st.Kind].Look(s, st))
 	}
 	return d.endHop(s)
+}
+
+// cameBack opens a step again that was done and is not any more, if its kind knows such a thing.
+func (d *Decider) cameBack(s *Scene, st *v1alpha1.StepStatus) bool {
+	k, ok := d.byName[st.Kind].(interface {
+		CameBack(s *Scene, st *v1alpha1.StepStatus) bool
+	})
+	if !ok || !k.CameBack(s, st) {
+		return false
+	}
+	st.Phase, st.Ended = v1alpha1.StepRunning, nil
+	s.Progress()
+	s.event("StepReopened", "step "+st.Name, "a member of another revision turned up", true)
+	return true
 }
 
 func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) Decision {
@@ -221,7 +246,7 @@ func (s *Scene) undoFirst(i int) int {
 // turn makes a step go back: what it remembers of the way forward does not count any more.
 func (s *Scene) turn(st *v1alpha1.StepStatus) {
 	st.Phase, st.ProgressAt, st.Ended = v1alpha1.StepUndoing, s.attempt.Clock, nil
-	st.Hand, st.Members, st.Then, st.Left, st.Since, st.Message = nil, nil, "", nil, nil, ""
+	st.Hand, st.Best, st.Members, st.Then, st.Left, st.Since, st.Message = nil, "", nil, "", nil, nil, ""
 	st.Runs = nil
 }
 
@@ -230,6 +255,9 @@ func (d *Decider) apply(s *Scene, m Move) Decision {
 	dec := Decision{Situation: s.situation()}
 	if m.Kind == MoveWait && s.expired() {
 		m = s.tooLong(m)
+	}
+	if m.Kind == MoveAct && s.again(m.Act) && s.expired() {
+		m = s.neverSeen(m.Act)
 	}
 	if s.attempt.Pausing && !s.mayPass(m) {
 		return s.rest(v1alpha1.PhasePaused, "paused as asked, in step "+s.step.Name)
@@ -243,6 +271,8 @@ func (d *Decider) apply(s *Scene, m Move) Decision {
 	case MoveAct:
 		s.intend(m)
 		dec.Act = s.attempt.Intent
+	case MovePause:
+		return s.rest(v1alpha1.PhasePaused, m.Pause)
 	case MoveDone:
 		s.stepDone()
 		dec.Again = true
@@ -256,11 +286,22 @@ func (d *Decider) apply(s *Scene, m Move) Decision {
 // mayPass says whether an attempt that shall pause may still make this move: the member in hand is
 // finished, and nothing else is begun.
 func (s *Scene) mayPass(m Move) bool {
-	if m.Kind == MoveFail || m.Kind == MoveDone {
+	if m.Kind == MoveFail || m.Kind == MoveDone || s.halfway() {
 		return true
 	}
 	h := s.step.Hand
 	return h != nil && disruptedHand(h)
+}
+
+// halfway says that a step took down together what it must first bring up again.
+func (s *Scene) halfway() bool {
+	return s.step.Kind == KindRecreate && s.step.Since != nil && s.someDown(s.step.Component)
+}
+
+func (s *Scene) someDown(component string) bool {
+	return slices.ContainsFunc(s.group(component).facts, func(f *fact) bool {
+		return f.expected && (f.State == ProcessAbsent || f.State == ProcessStopping)
+	})
 }
 
 func disruptedHand(h *v1alpha1.Hand) bool {
@@ -279,27 +320,44 @@ func (s *Scene) wait(w *v1alpha1.WaitingFor, bounded bool) {
 		t := metav1.NewTime(s.in.Now.Add(left).Round(time.Second))
 		w.Deadline = &t
 	}
-	s.attempt.WaitingFor, s.attempt.Intent = w, nil
+	s.attempt.WaitingFor = w
+	if s.attempt.Intent != nil && w.Rule != seen {
+		s.attempt.Intent = nil
+	}
 }
 
-// intend records an act before it is done. The same act wanted again keeps its id.
+// seen is the rule that an act's effect is seen.
+const seen = "seen"
+
+// again says whether this act was wanted in the pass before already, and is not seen to have happened.
+func (s *Scene) again(i *v1alpha1.Intent) bool {
+	old := s.attempt.Intent
+	if old == nil {
+		return false
+	}
+	same := *i
+	same.Step = s.step.Name
+	if same.ID == 0 {
+		same.ID, same.Why = old.ID, old.Why
+	}
+	return same == *old
+}
+
+func (s *Scene) neverSeen(i *v1alpha1.Intent) Move {
+	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline()))
+}
+
+// intend records an act before it is done. The same act wanted again keeps its id, and is waited for.
 func (s *Scene) intend(m Move) {
 	i := m.Act
-	i.Step = s.step.Name
-	old := s.attempt.Intent
-	if i.ID == 0 && old != nil {
-		same := *i
-		same.ID, same.Why = old.ID, old.Why
-		if same == *old {
-			return
-		}
+	if s.again(i) {
+		s.wait(WaitFirmly(intentObject(i), seen, "asked for and not seen yet: "+string(i.Act)).Wait, true)
+		return
 	}
+	i.Step = s.step.Name
 	if i.ID == 0 {
 		s.status.Acts++
 		i.ID = s.status.Acts
-	}
-	if old != nil && *old == *i {
-		return
 	}
 	if m.Disruptive && !s.backing {
 		s.attempt.Disrupted = true
@@ -334,7 +392,7 @@ func (s *Scene) stepDone() {
 // tooLong turns a wait whose deadline has passed into a failure, and says whose fault it is.
 func (s *Scene) tooLong(m Move) Move {
 	w := m.Wait
-	f := Fail(s.blame(w), w.Object, "ProgressDeadlineExceeded",
+	f := Fail(s.blame(m), w.Object, "ProgressDeadlineExceeded",
 		fmt.Sprintf("nothing got better for %s while waiting for %s of %s: %s", s.deadline(), w.Rule, w.Object, w.Message))
 	return f
 }
@@ -370,7 +428,7 @@ func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
 		s.rest(v1alpha1.PhasePaused, f.Message)
 		return
 	}
-	s.status.FailedTarget = a.To
+	s.noteFailed()
 	if s.Policy().OnFailure == v1alpha1.FailurePauses {
 		s.rest(v1alpha1.PhasePaused, f.Message)
 		return
@@ -378,6 +436,27 @@ func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
 	if err := d.turnBack(s, v1alpha1.PhaseRolledBack, "failure: "+f.Message); err != nil {
 		s.rest(v1alpha1.PhasePaused, f.Message+"; there is no way back: "+err.Error())
 	}
+}
+
+// noteFailed keeps what is not to be tried again by itself.
+func (s *Scene) noteFailed() {
+	switch a := s.attempt; a.Kind {
+	case v1alpha1.AttemptUpgrade:
+		s.status.FailedTarget = a.To
+	case v1alpha1.AttemptRestart:
+		s.status.FailedRevision = s.revisions(&a.Target)
+	}
+}
+
+func (s *Scene) forgetFailed() { s.status.FailedTarget, s.status.FailedRevision = "", "" }
+
+// revisions names what all components run with.
+func (s *Scene) revisions(p *v1alpha1.Pinned) string {
+	var list []string
+	for _, c := range s.sys.Components() {
+		list = append(list, s.sys.Revision(p, c.Name(), p.Spec.Version))
+	}
+	return strings.Join(list, " ")
 }
 
 // turnBack begins to go back to the hop's start, if every begun step can.

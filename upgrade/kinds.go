@@ -9,7 +9,7 @@ import (
 
 // builtin are the kinds of step that Theseus brings, in the order in which steps of one place stand.
 func builtin() []Kind {
-	return []Kind{preflight{}, needs{}, takeBackup{}, hopHooks{before: true}, configure{}, recreate{}, roll{}, soakAll{}, verify{}, finalize{}, hopHooks{}}
+	return []Kind{preflight{}, needs{}, takeBackup{}, hopHooks{before: true}, recreate{}, roll{}, soakAll{}, verify{}, finalize{}, hopHooks{}}
 }
 
 // The names of the kinds.
@@ -19,7 +19,6 @@ const (
 	KindBackup    v1alpha1.StepKind = "Backup"
 	KindBefore    v1alpha1.StepKind = "Before"
 	KindAfter     v1alpha1.StepKind = "After"
-	KindConfigure v1alpha1.StepKind = "Configure"
 	KindSoak      v1alpha1.StepKind = "Soak"
 	KindVerify    v1alpha1.StepKind = "Verify"
 	KindFinalize  v1alpha1.StepKind = "Finalize"
@@ -44,23 +43,52 @@ func (preflight) Steps(h *HopPlan) []Planned {
 
 func (preflight) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	for _, c := range s.sys.Components() {
-		rev, version := s.wanted(c.Name())
-		out := s.in.Look.Prepared[rev]
-		what := "program of " + c.Name() + " " + version
-		switch out.Phase {
-		case NotBegun:
-			return Do(v1alpha1.Intent{Act: v1alpha1.ActPrepare, Component: c.Name(), Revision: rev, Version: version, Why: "get ready what " + version + " needs"})
-		case Succeeded:
-		case Underway:
-			return Wait(what, "prepared", out.Message)
-		default:
-			return Fail(v1alpha1.FaultEnvironment, what, "NotPrepared", out.Message)
+		if m := s.prepare(c.Name()); m.Kind != MoveDone {
+			return m
 		}
 	}
 	if !s.in.Look.Complete {
 		return WaitFirmly("platform", "look", "the list of members is not complete")
 	}
 	return Done()
+}
+
+const prepareTries = 3
+
+// prepare gets ready what new processes of a component need. It is tried some times: a download may fail.
+func (s *Scene) prepare(component string) Move {
+	rev, version := s.wanted(component)
+	out := s.in.Look.Prepared[rev]
+	if out.Phase == Succeeded {
+		return Done()
+	}
+	what, key := "program of "+component+" "+version, "prepare/"+component+"/"+rev
+	r := s.ref(key)
+	if r == nil {
+		s.step.Runs = append(s.step.Runs, v1alpha1.RunRef{Key: key})
+		r = s.ref(key)
+	}
+	i := v1alpha1.Intent{ID: r.ID, Act: v1alpha1.ActPrepare, Component: component, Revision: rev, Version: version, Why: "get ready what " + version + " needs"}
+	switch {
+	case r.Tries == 0:
+	case r.Failed == "" && out.Phase == NotBegun:
+		return Do(i)
+	case r.Failed == "" && out.Phase == Underway:
+		return WaitFirmly(what, "prepared", "under way. "+out.Message)
+	case r.Failed == "":
+		r.Failed = out.Phase.String() + ". " + out.Message
+		r.After.Duration = s.Clock() + retryPause(r.Tries)
+	}
+	switch {
+	case r.Tries >= prepareTries:
+		return Fail(v1alpha1.FaultEnvironment, what, "NotPrepared", r.Failed)
+	case r.Tries > 0 && s.Clock() < r.After.Duration:
+		return WaitFirmly(what, "prepared", "is tried again soon: "+r.Failed)
+	}
+	s.status.Acts++
+	r.ID, r.Tries, r.Failed = s.status.Acts, r.Tries+1, ""
+	i.ID = r.ID
+	return Do(i)
 }
 
 // needs waits for the named rules that an edge demands before its first disruption, and brings them about.
@@ -89,12 +117,11 @@ func (needs) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 		return Fail(v1alpha1.FaultEnvironment, "need "+st.Arg, "UnknownNeed", "the System has no such need any more")
 	}
 	g := s.group(st.Component)
-	if st.Then == "" && r.UsesThen() {
-		w := &walk{Scene: s, st: st, g: g}
-		if m := w.allAnswer(); m.Kind != MoveDone {
+	if r.UsesThen() {
+		if m := s.allAnswer(st, g); m.Kind != MoveDone {
 			return m
 		}
-		st.Then = w.thenNow()
+		s.keepThen(st, g)
 	}
 	sc := s.scope()
 	sc.All, sc.Then = g.all, thenOf(st)
@@ -108,9 +135,9 @@ func (needs) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 }
 
 // allAnswer waits until every wanted member is known to be ready, so that a comparison has a start for each.
-func (w *walk) allAnswer() Move {
-	for _, f := range w.g.facts {
-		if f.expected && f.ready != system.Yes {
+func (s *Scene) allAnswer(st *v1alpha1.StepStatus, g *group) Move {
+	for _, f := range g.facts {
+		if st.Then == "" && f.expected && f.ready != system.Yes && !s.Overridden("ready") {
 			return Wait("member "+f.View.Name, "ready", f.why)
 		}
 	}
@@ -240,33 +267,10 @@ func (k hopHooks) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	return Done()
 }
 
-// configure makes the wanted revision the one that new processes of a component get. From here on an evicted pod comes
-// back new, so everything that must come before the first disruption comes before it.
-type configure struct{ undoable }
-
-func (configure) Name() v1alpha1.StepKind { return KindConfigure }
-
-func (configure) Steps(h *HopPlan) []Planned {
-	var out []Planned
-	for _, c := range h.System.Components() {
-		out = append(out, Planned{Place: PlaceRoll, Name: "configure " + c.Name(), Component: c.Name()})
-	}
-	return out
-}
-
-func (configure) Look(s *Scene, st *v1alpha1.StepStatus) Move {
-	if rev, _ := s.wanted(st.Component); s.in.Look.Configured[st.Component] == rev {
-		return Done()
-	}
-	return Do(configureIntent(s, st.Component))
-}
-
-func (k configure) Undo(s *Scene, st *v1alpha1.StepStatus) Move { return k.Look(s, st) }
-
 // reversible says whether the hop can still be left backwards.
 func (s *Scene) reversible() (bool, string) {
 	hop := s.Hop()
-	if hop.Finalized && len(s.Edge().UndoAfter) == 0 {
+	if hop.Finalized && len(s.Edge().UndoAfter) == 0 && !s.surelyNotFinalized(hop) {
 		return false, "the hop from " + hop.From + " to " + hop.To + " is finalized, and its edge has no undoAfter"
 	}
 	return true, ""
@@ -276,24 +280,50 @@ func (s *Scene) reversible() (bool, string) {
 // it before it goes back; the first one that does makes it true for the rest.
 func (s *Scene) openWayBack() Move {
 	hop := s.Hop()
-	if !hop.Finalized {
+	s.noteFinalized()
+	if !hop.Finalized || hop.Reopened || s.surelyNotFinalized(hop) {
 		return Done()
 	}
-	if s.surelyNotFinalized(hop) {
-		hop.Finalized = false
-		s.event("NotFinalized", "hop "+hop.From+" to "+hop.To, "the software is seen not to have finalized it: the plain way back is open", false)
-		return Done()
+	if len(s.Edge().UndoAfter) == 0 {
+		return Fail(v1alpha1.FaultEnvironment, "hop "+hop.From+" to "+hop.To, "Finalized", "the software finalized it in the meantime, and its edge has no undoAfter")
 	}
 	m := s.named(s.Edge().UndoAfter, "make a way back possible")
 	if m.Kind == MoveDone {
-		hop.Finalized = false
+		hop.Reopened = true
 	}
 	return m
 }
 
+// noteFinalized sees that no old member is left though nobody here took the last one, so that the software finalizes the hop.
+func (s *Scene) noteFinalized() {
+	hop := s.Hop()
+	if hop.Finalized || hop.Reopened || s.Edge().Finalizes != v1alpha1.FinalizesWithLastMember || !s.allNew() {
+		return
+	}
+	hop.Finalized = true
+	s.event("Finalizing", "hop "+hop.From+" to "+hop.To, "the last member of "+hop.From+" is gone: the software finalizes the hop", true)
+}
+
+func (s *Scene) allNew() bool {
+	p := s.hopTarget()
+	for _, c := range s.sys.Components() {
+		rev := s.sys.Revision(p, c.Name(), p.Spec.Version)
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.Revision != rev {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // surelyNotFinalized says that the members themselves deny it. The hop counts as finalized from the intent to take the
-// last old member on, but where its replacement never came up the software did not get that far.
+// last old member on, but where its replacement never came up the software did not get that far. That may still change,
+// so it is asked in each look. What Theseus finalizes may be under way, whatever the members say.
 func (s *Scene) surelyNotFinalized(hop *v1alpha1.HopStatus) bool {
+	if s.Edge().Finalizes != v1alpha1.FinalizesWithLastMember {
+		return false
+	}
 	r := s.sys.Finalized(int(hop.Edge))
 	if r == nil {
 		return false
@@ -325,6 +355,9 @@ type soakAll struct{ undoable }
 func (soakAll) Name() v1alpha1.StepKind { return KindSoak }
 
 func (soakAll) Steps(h *HopPlan) []Planned {
+	if len(h.System.Components()) == 1 && h.Edge.Strategy != v1alpha1.Recreate && !startsAll(h.Attempt.Kind) {
+		return nil // the soak of the last member was the group's
+	}
 	longest := 0.0
 	for _, c := range h.System.Components() {
 		longest = max(longest, h.Soak(c.Name()))
@@ -358,8 +391,8 @@ func (s *Scene) allGood() Move {
 			switch {
 			case !f.expected:
 			case f.Revision != "" && f.Revision != rev:
-				return Wait(object, "revision", "it has another revision than the wanted one")
-			case f.Broken != "":
+				return WaitFirmly(object, "revision", "it has another revision than the wanted one")
+			case f.Broken != "" && f.Revision == rev:
 				return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 			case f.State == ProcessAbsent:
 				return Do(startIntent(s, f, rev, version))
@@ -403,7 +436,11 @@ func (verify) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 		g := s.group(componentOr(s.sys, r.Component()))
 		sc := s.scope()
 		sc.All = g.all
-		if m := s.holds(r, "verify/"+r.Name(), g, &sc, nil); m.Kind != MoveDone {
+		m := s.holds(r, "verify/"+r.Name(), g, &sc, nil)
+		if m.Kind != MoveDone && r.Bring() != nil {
+			return s.bring(r, system.VerifyBringPath(int(s.Hop().Edge), r.Name()), g, m)
+		}
+		if m.Kind != MoveDone {
 			return m
 		}
 	}

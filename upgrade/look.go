@@ -113,6 +113,15 @@ func (g *group) member(name string) *fact {
 	return g.facts[i]
 }
 
+func (g *group) wantedCount() (n int) {
+	for _, f := range g.facts {
+		if f.expected {
+			n++
+		}
+	}
+	return n
+}
+
 // unavailable counts the wanted members that are not surely ready, without the one named.
 func (g *group) unavailable(without string) (n int, names []string) {
 	for _, f := range g.facts {

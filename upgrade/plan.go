@@ -89,8 +89,7 @@ type PlannedStep struct {
 // Plan says what would be done if the spec were followed now. It returns nil where there is nothing to do, and a
 // *RefusedError or an error of the System where the spec cannot be followed.
 func (d *Decider) Plan(in Input) (*Plan, error) {
-	s := &Scene{in: &in, status: in.Cluster.Status.DeepCopy(), groups: map[string]*group{}}
-	s.open()
+	s := newScene(&in, in.Cluster.Status.DeepCopy())
 	if s.attempt != nil {
 		return d.describePlan(s.sys, in.Cluster, s.attempt), nil
 	}

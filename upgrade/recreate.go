@@ -33,6 +33,8 @@ func (recreate) Steps(h *HopPlan) []Planned {
 	return out
 }
 
+func (recreate) CameBack(s *Scene, st *v1alpha1.StepStatus) bool { return s.someOutdated(st.Component) }
+
 func (recreate) Begin(s *Scene, st *v1alpha1.StepStatus) Move {
 	if s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember {
 		return s.approval()
@@ -57,8 +59,12 @@ func (r recreate) Undo(s *Scene, st *v1alpha1.StepStatus) Move {
 func (r recreate) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	g := s.group(st.Component)
 	revision, version := s.wanted(st.Component)
+	s.noteFinalized()
 	if s.in.Look.Configured[st.Component] != revision {
 		return Do(configureIntent(s, st.Component))
+	}
+	if !s.in.Look.Complete {
+		return WaitFirmly("platform", "look", "the list of members is not complete")
 	}
 	if m := r.stopOld(s, g, revision, version); m.Kind != MoveDone {
 		return m
@@ -80,6 +86,8 @@ func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
 			m := Do(v1alpha1.Intent{Act: v1alpha1.ActStop, Component: g.comp.Name(), Member: f.View.Name, Incarnation: f.Incarnation,
 				Revision: revision, Version: version, From: s.Hop().From, Why: "all of " + g.comp.Name() + " go down together"})
 			m.Disruptive = true
+			now := s.attempt.Clock
+			s.step.Since = &now // going down: a pause waits until all are up again
 			if !s.backing && s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember {
 				s.Hop().Finalized = true
 			}
@@ -99,7 +107,7 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 		object := "member " + f.View.Name
 		switch {
 		case !f.expected:
-		case f.Broken != "":
+		case f.Broken != "" && f.Revision == revision:
 			return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 		case f.State == ProcessAbsent:
 			return Do(startIntent(s, f, revision, version))

@@ -102,12 +102,16 @@ func (d *Decider) askAbort(s *Scene) (string, error) {
 	if err := d.turnBack(s, v1alpha1.PhaseAborted, "abort was asked for"); err != nil {
 		return "", err
 	}
+	s.noteFailed() // asked for once, it is not begun again by itself
 	return "nothing was disrupted; what was prepared is taken back", nil
 }
 
 func (d *Decider) askRollback(s *Scene) (string, error) {
 	if s.attempt.Phase == v1alpha1.PhaseRollingBack {
 		return "", fmt.Errorf("the attempt goes back already")
+	}
+	if s.backing {
+		return askResume(s)
 	}
 	end := v1alpha1.PhaseRolledBack
 	if !s.attempt.Disrupted {
@@ -117,7 +121,7 @@ func (d *Decider) askRollback(s *Scene) (string, error) {
 	if err := d.turnBack(s, end, "rollback was asked for"); err != nil {
 		return "", err
 	}
-	s.status.FailedTarget = s.attempt.To // asked for once, it is not begun again by itself
+	s.noteFailed() // asked for once, it is not begun again by itself
 	return "going back to " + baseVersion(s.attempt), nil
 }
 
@@ -148,7 +152,11 @@ func askAdopt(s *Scene) (string, error) {
 	}
 	s.attempt.Target.System = v1alpha1.SystemRef{Name: now.Name(), Hash: now.Hash()}
 	for i := range s.attempt.Steps {
-		s.attempt.Steps[i].ProgressAt = s.attempt.Clock
+		st := &s.attempt.Steps[i]
+		st.ProgressAt = s.attempt.Clock
+		if st.Kind == KindPreflight && st.Phase == v1alpha1.StepDone {
+			st.Phase, st.Ended = v1alpha1.StepRunning, nil // for the revision as it is now
+		}
 	}
 	return "the attempt goes on with System " + now.Name() + " " + short(now.Hash()), nil
 }
@@ -208,10 +216,13 @@ func askRetry(s *Scene) (string, error) {
 		}
 		return askResume(s)
 	}
-	if s.status.FailedTarget == "" {
-		return "", fmt.Errorf("no upgrade failed")
-	}
 	v := s.status.FailedTarget
-	s.status.FailedTarget = ""
+	if v == "" && s.status.FailedRevision == "" {
+		return "", fmt.Errorf("nothing failed")
+	}
+	s.forgetFailed()
+	if v == "" {
+		return "the rolling restart is tried again", nil
+	}
 	return "version " + v + " is tried again", nil
 }

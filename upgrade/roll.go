@@ -86,7 +86,7 @@ func (roll) countUntouched(s *Scene, st *v1alpha1.StepStatus) {
 	want, _ := s.wanted(st.Component)
 	for _, f := range s.group(st.Component).facts {
 		if f.expected && f.Revision == want && f.ready == system.Yes {
-			st.Members = append(st.Members, v1alpha1.MemberDone{Name: f.View.Name, Incarnation: f.Incarnation})
+			st.Members = append(st.Members, v1alpha1.MemberDone{Name: f.View.Name, Incarnation: f.Incarnation, Crashes: f.Crashes})
 		}
 	}
 }
@@ -96,6 +96,7 @@ func (r roll) walk(s *Scene, st *v1alpha1.StepStatus) Move {
 	w := &walk{Scene: s, st: st, g: s.group(st.Component)}
 	w.revision, w.version = s.wanted(st.Component)
 	w.tell()
+	s.noteFinalized()
 	if got := s.in.Look.Configured[st.Component]; got != w.revision {
 		return Do(configureIntent(s, st.Component))
 	}
@@ -103,10 +104,24 @@ func (r roll) walk(s *Scene, st *v1alpha1.StepStatus) Move {
 		return m
 	}
 	w.forgetChanged()
+	if m := w.raise(); m.Kind != MoveDone {
+		return m
+	}
 	if st.Hand == nil {
 		return w.choose()
 	}
 	return w.advance()
+}
+
+// CameBack says that a member of another revision turned up after the step was done: somebody else started it, or
+// the wanted revision is another one now.
+func (roll) CameBack(s *Scene, st *v1alpha1.StepStatus) bool { return s.someOutdated(st.Component) }
+
+func (s *Scene) someOutdated(component string) bool {
+	want, _ := s.wanted(component)
+	return slices.ContainsFunc(s.group(component).facts, func(f *fact) bool {
+		return f.expected && f.State != ProcessUnknown && f.Revision != "" && f.Revision != want
+	})
 }
 
 // walk is a roll in one pass.
@@ -126,21 +141,22 @@ func (w *walk) tell() {
 			n++
 		}
 	}
-	w.st.Message = fmt.Sprintf("%d of %d members updated", n, w.wantedCount())
+	w.st.Message = fmt.Sprintf("%d of %d members updated", n, w.g.wantedCount())
 }
 
-func (w *walk) wantedCount() (n int) {
-	for _, f := range w.g.facts {
-		if f.expected {
-			n++
-		}
-	}
-	return n
-}
 
 // done says that this incarnation passed all checks.
 func (w *walk) done(f *fact) bool {
-	return f.Revision == w.revision && slices.Contains(w.st.Members, v1alpha1.MemberDone{Name: f.View.Name, Incarnation: f.Incarnation})
+	return f.Revision == w.revision && w.entry(f) != nil
+}
+
+func (w *walk) entry(f *fact) *v1alpha1.MemberDone {
+	for i := range w.st.Members {
+		if d := &w.st.Members[i]; d.Name == f.View.Name && d.Incarnation == f.Incarnation {
+			return d
+		}
+	}
+	return nil
 }
 
 // forgetChanged drops members whose process is not the one that passed: it has to pass again.
@@ -169,7 +185,7 @@ func (w *walk) fault(f *fact) Move {
 	switch {
 	case f.Broken != "":
 		return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
-	case f.Crashes-w.crashesBefore(f) >= crashLimit:
+	case w.crashes(f) >= crashLimit:
 		return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
 	case f.ready == system.Yes && f.version != "" && !w.sys.SameVersion(f.version, w.version) && !w.Overridden("version"):
 		return Fail(v1alpha1.FaultMember, object, "WrongVersion", "it says that it runs "+f.version+", not "+w.version)
@@ -177,16 +193,30 @@ func (w *walk) fault(f *fact) Move {
 	return Done()
 }
 
-// crashesBefore is what a person let pass by resuming: it is counted from the first look after that.
-func (w *walk) crashesBefore(f *fact) int32 {
-	h := w.st.Hand
-	if h == nil || h.Member != f.View.Name {
+// countAnew says that crashes are counted from the next look on: the member is new in hand, or a person resumed.
+const countAnew = -1
+
+// crashes counts how often a member ended by itself since it came in hand or passed the checks. What a member did
+// before is not held against it: the platform counts from its start, which may be years ago.
+func (w *walk) crashes(f *fact) int32 {
+	before := w.crashesBefore(f)
+	if before == nil {
 		return 0
 	}
-	if h.Crashes < 0 {
-		h.Crashes = f.Crashes
+	if *before == countAnew || *before > f.Crashes {
+		*before = f.Crashes
 	}
-	return h.Crashes
+	return f.Crashes - *before
+}
+
+func (w *walk) crashesBefore(f *fact) *int32 {
+	if h := w.st.Hand; h != nil && h.Member == f.View.Name {
+		return &h.Crashes
+	}
+	if d := w.entry(f); d != nil {
+		return &d.Crashes
+	}
+	return nil
 }
 
 // choose takes the next member in hand, or finds the component done.
@@ -214,13 +244,22 @@ func (w *walk) unchecked() *fact {
 			return f
 		}
 	}
-	// A member that does not run takes nothing away by being started.
-	for _, f := range w.g.facts {
-		if f.expected && f.State == ProcessAbsent {
-			return f
-		}
-	}
 	return nil
+}
+
+// raise starts members that do not run. It takes nothing away, and the group may need them before the one in hand can
+// become ready: after a reboot all of them are down.
+func (w *walk) raise() Move {
+	for _, f := range w.g.facts {
+		if !f.expected || f.State != ProcessAbsent || w.st.Hand != nil && w.st.Hand.Member == f.View.Name {
+			continue
+		}
+		if m := w.approved(f); m.Kind != MoveDone {
+			continue // it is taken in hand, and waits there
+		}
+		return Do(startIntent(w.Scene, f, w.revision, w.version))
+	}
+	return Done()
 }
 
 // next is the outdated member to be replaced next: a broken one first, then by role in the System's order, the
@@ -268,33 +307,48 @@ func (w *walk) rank(f *fact) (int, bool) {
 
 // take puts a member in hand and keeps the answers that rules compare with.
 func (w *walk) take(f *fact, phase v1alpha1.HandPhase) {
-	w.st.Hand = &v1alpha1.Hand{Member: f.View.Name, Phase: phase, Best: phase}
-	if phase == v1alpha1.HandStart {
-		w.st.Hand.Incarnation = "" // whatever runs is not one that we stop
+	w.st.Hand = &v1alpha1.Hand{Member: f.View.Name, Phase: phase, Crashes: countAnew}
+	if w.st.Best == "" {
+		w.st.Best = phase
 	}
-	w.st.Then = w.thenNow()
-	w.st.Left = nil
-	w.Progress()
+	w.st.Then, w.st.Left, w.st.Since = "", nil, nil
 }
 
-func (w *walk) thenNow() string {
-	then := map[string]system.Answers{}
-	for _, f := range w.g.facts {
-		if a := w.sys.ThenOf(f.View.Answers); len(a) > 0 {
-			then[f.View.Name] = a
+// drop puts the member in hand back, undone. That is no progress, and neither is taking it again.
+func (w *walk) drop(why Move) (Move, v1alpha1.HandPhase) {
+	w.st.Hand = nil
+	return stay(why)
+}
+
+// keepThen keeps the answers that rules compare with, each from the first look that has it: one that was
+// not given when the step began must not be missing for ever.
+func (s *Scene) keepThen(st *v1alpha1.StepStatus, g *group) {
+	then, more := thenOf(st), false
+	for _, f := range g.facts {
+		a := s.sys.ThenOf(f.View.Answers)
+		if len(a) > 0 && then[f.View.Name] == nil {
+			then[f.View.Name], more = a, true
+			continue
+		}
+		for question, answer := range a {
+			if _, ok := then[f.View.Name][question]; !ok {
+				then[f.View.Name][question], more = answer, true
+			}
 		}
 	}
-	if len(then) == 0 {
-		return ""
+	if !more {
+		return
 	}
-	text, err := json.Marshal(then)
-	if err != nil {
-		return ""
+	if text, err := json.Marshal(then); err == nil {
+		st.Then = string(text)
 	}
-	return string(text)
 }
 
-// thenOf reads what thenNow kept.
+func (g *group) comparesWithThen() bool {
+	return slices.ContainsFunc(g.comp.Settled(), (*system.Rule).UsesThen)
+}
+
+// thenOf reads what keepThen kept.
 func thenOf(st *v1alpha1.StepStatus) map[string]system.Answers {
 	then := map[string]system.Answers{}
 	if st.Then != "" && json.Unmarshal([]byte(st.Then), &then) != nil {
@@ -305,10 +359,9 @@ func thenOf(st *v1alpha1.StepStatus) map[string]system.Answers {
 
 // reach moves the member in hand to a phase; only getting further than ever before is progress.
 func (w *walk) reach(p v1alpha1.HandPhase) {
-	h := w.st.Hand
-	h.Phase = p
-	if handOrder(p) > handOrder(h.Best) {
-		h.Best = p
+	w.st.Hand.Phase = p
+	if handOrder(p) > handOrder(w.st.Best) {
+		w.st.Best = p
 		w.Progress()
 	}
 }
@@ -318,8 +371,11 @@ func (w *walk) advance() Move {
 	h := w.st.Hand
 	f := w.g.member(h.Member)
 	if f == nil {
-		w.st.Hand = nil // the spec does not want it any more
-		return Wait("member "+h.Member, "look", "it is not there any more")
+		m, _ := w.drop(WaitFirmly("member "+h.Member, "look", "it is not there any more"))
+		return m
+	}
+	if w.g.comparesWithThen() {
+		w.keepThen(w.st, w.g)
 	}
 	for {
 		m, next := w.phase(h, f)
@@ -362,17 +418,20 @@ func stay(m Move) (Move, v1alpha1.HandPhase) { return m, "" }
 // before waits until the group can spare the member, then runs the before-hooks. A pause and the canary stop here.
 func (w *walk) before(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if w.Attempt().Pausing {
-		w.st.Hand = nil
-		return stay(Wait("member "+h.Member, "pause", "a pause was asked for"))
+		return w.drop(WaitFirmly("member "+h.Member, "pause", "a pause was asked for"))
 	}
 	if n := w.Policy().PauseAfter; n > 0 && !w.backing && !w.attempt.CanaryShown && w.attempt.Replaced >= n && w.attempt.Kind == v1alpha1.AttemptUpgrade {
-		return stay(Rest("member "+h.Member, "canary", fmt.Sprintf("paused after %d member(s), as spec.upgrade.pauseAfter says", w.attempt.Replaced), "resume"))
+		w.attempt.CanaryShown = true
+		return w.drop(Pause(fmt.Sprintf("paused after %d member(s), as spec.upgrade.pauseAfter says; resume to go on", w.attempt.Replaced)))
 	}
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
 		return stay(m)
 	}
 	if f.bad() {
 		return then(v1alpha1.HandReplace) // nothing to drain and nothing to hand over
+	}
+	if m := w.consent(f); m.Kind != MoveDone {
+		return stay(m) // asked before the member is drained, because a person may take hours
 	}
 	c := w.g.comp
 	if m := w.hooks(c.API().Before, memberHook(system.MemberBeforePath, c), "before", w.g, h.Member); m.Kind != MoveDone {
@@ -392,7 +451,7 @@ func (w *walk) mayDisrupt(f *fact) Move {
 	}
 	others, names := w.g.unavailable(f.View.Name)
 	if f.ready == system.Unknown && !w.condemned(f) {
-		return Wait(object, "ready", "whether it is ready is not known: "+f.why)
+		return WaitFirmly(object, "ready", "whether it is ready is not known: "+f.why)
 	}
 	if others+1 > w.budget() {
 		rule := "budget"
@@ -427,7 +486,7 @@ func (w *walk) budget() int {
 	if w.Policy().AllowDowntime {
 		return most
 	}
-	return min(most, w.wantedCount()-1)
+	return min(most, w.g.wantedCount()-1)
 }
 
 // memberHook is the path of a hook around the replacement of a member of c.
@@ -450,39 +509,46 @@ func (w *walk) drain(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 // handover gives the role away and asks until it is gone. A handover that fails stops the attempt: the leader is
 // never just taken down.
 func (w *walk) handover(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
-	if f.bad() {
+	role, m := w.toGiveAway(h, f)
+	switch {
+	case m.Kind != MoveDone:
+		return stay(m)
+	case role == nil:
 		return then(v1alpha1.HandReplace)
-	}
-	role := w.held(f)
-	if role == nil {
-		if !f.roleOK && len(w.g.comp.API().Roles) > 0 && !w.backing && !w.Overridden("role") {
-			return stay(Wait("member "+h.Member, "role", "its role is not known: "+f.why))
-		}
-		return then(v1alpha1.HandReplace)
-	}
-	if w.Overridden("handover") {
-		return then(v1alpha1.HandReplace)
-	}
-	if other := w.otherOutdated(f); other != nil && !w.backing {
-		w.st.Hand = nil // the role came to it in the meantime: another member goes first
-		return stay(Wait("member "+h.Member, "role", "it became "+f.role+"; others go first"))
 	}
 	to := w.receiver(h, f)
 	if to == "" {
-		if w.Policy().AllowDowntime {
-			return then(v1alpha1.HandReplace)
-		}
 		return stay(Wait("member "+h.Member, "handover", "no ready member can take the role "+f.role))
 	}
 	h.To = to
 	c := w.g.comp
 	e := errand{key: "handover/" + h.Member + "/" + to, path: system.HandoverPath(c.Name(), role.Name), action: role.Handover, group: w.g,
 		hand: h.Member, to: to, retries: 3, unknown: v1alpha1.RepeatOnUnknown, why: "hand the role " + role.Name + " over to " + to}
-	m := w.run(e)
-	if m.Kind == MoveDone {
-		return stay(w.confirm(h, f))
+	if m = w.run(e); m.Kind == MoveDone {
+		m = w.confirm(h, f)
 	}
 	return stay(m)
+}
+
+// toGiveAway is promise 4, asked before a handover and again in the look that permits the disruption: the role that the
+// member in hand must give away before it goes, nil if none; or what to wait for.
+func (w *walk) toGiveAway(h *v1alpha1.Hand, f *fact) (*v1alpha1.Role, Move) {
+	if f.bad() || len(w.g.comp.API().Roles) == 0 {
+		return nil, Done()
+	}
+	rank, known := w.rank(f)
+	if !known {
+		return nil, Wait("member "+h.Member, "role", "its role is not known: "+f.why)
+	}
+	if w.otherGoesFirst(f, rank) {
+		w.st.Hand = nil // the role came to it in the meantime
+		return nil, WaitFirmly("member "+h.Member, "order", "it became "+f.role+", and others go first")
+	}
+	role := w.held(f)
+	if role == nil || w.Overridden("handover") || w.Policy().AllowDowntime && w.receiver(h, f) == "" {
+		return nil, Done()
+	}
+	return role, Done()
 }
 
 // handoverPatience is how long after a handover's good reply the role may take to be seen elsewhere before it is asked for again.
@@ -502,7 +568,7 @@ func (w *walk) confirm(h *v1alpha1.Hand, f *fact) Move {
 
 // held is the role with a handover that the member surely holds.
 func (w *walk) held(f *fact) *v1alpha1.Role {
-	if !f.roleOK || w.wantedCount() == 1 {
+	if !f.roleOK || w.g.wantedCount() == 1 {
 		return nil
 	}
 	roles := w.g.comp.API().Roles
@@ -514,13 +580,15 @@ func (w *walk) held(f *fact) *v1alpha1.Role {
 	return nil
 }
 
-func (w *walk) otherOutdated(f *fact) *fact {
-	for _, o := range w.g.facts {
-		if o != f && o.expected && o.Revision != w.revision && !w.done(o) {
-			return o
+// otherGoesFirst says that an outdated member comes before this one in the order of roles, or may do so.
+func (w *walk) otherGoesFirst(f *fact, rank int) bool {
+	return slices.ContainsFunc(w.g.facts, func(o *fact) bool {
+		if o == f || !o.expected || o.Revision == w.revision || o.State == ProcessAbsent {
+			return false
 		}
-	}
-	return nil
+		other, known := w.rank(o)
+		return !known || other < rank
+	})
 }
 
 // receiver of the role: the one chosen before if it still can, else a member of the wanted revision, else any that may.
@@ -557,20 +625,22 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if f.State == ProcessStopping {
 		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end. "+f.Message))
 	}
-	if h.Incarnation != "" && h.Incarnation == f.Incarnation {
-		return stay(Do(w.stop(h, f))) // permitted before, and not seen to happen yet
-	}
-	if !f.bad() && w.held(f) != nil && !w.Overridden("handover") && w.receiver(h, f) != "" {
-		return then(v1alpha1.HandHandover) // the role came back
-	}
+	// A stop that was permitted before and is not seen to have happened is permitted anew: much may have changed since.
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
 		return stay(m)
+	}
+	role, m := w.toGiveAway(h, f)
+	switch {
+	case m.Kind != MoveDone:
+		return stay(m)
+	case role != nil:
+		return then(v1alpha1.HandHandover) // the role came back
 	}
 	if m := w.approved(f); m.Kind != MoveDone {
 		return stay(m)
 	}
 	h.Incarnation = f.Incarnation
-	m := Do(w.stop(h, f))
+	m = Do(w.stop(h, f))
 	m.Disruptive = true
 	return stay(m)
 }
@@ -583,16 +653,28 @@ func (w *walk) stop(h *v1alpha1.Hand, f *fact) v1alpha1.Intent {
 // approved is asked before the last old member goes, where the software finalizes itself with it: then this is the
 // point of no plain return, and a person may want to be asked.
 func (w *walk) approved(f *fact) Move {
-	hop := w.Hop()
-	if w.backing || hop.Finalized || w.Edge().Finalizes != v1alpha1.FinalizesWithLastMember || !w.lastOld(f) {
-		return Done()
-	}
-	if m := w.approval(); m.Kind != MoveDone {
+	if m := w.consent(f); m.Kind != MoveDone {
 		return m
+	}
+	hop := w.Hop()
+	if !w.pointOfNoReturn(f) {
+		return Done()
 	}
 	hop.Finalized = true
 	w.event("Finalizing", "member "+f.View.Name, "with the last member of "+hop.From+" the software finalizes "+hop.To, true)
 	return Done()
+}
+
+// consent is a person's, where going on with this member is the point of no return.
+func (w *walk) consent(f *fact) Move {
+	if !w.pointOfNoReturn(f) {
+		return Done()
+	}
+	return w.approval()
+}
+
+func (w *walk) pointOfNoReturn(f *fact) bool {
+	return !w.backing && !w.Hop().Finalized && w.Edge().Finalizes == v1alpha1.FinalizesWithLastMember && w.lastOld(f)
 }
 
 // approval waits for a person before the last hop becomes irreversible, if the policy says so.
@@ -621,9 +703,9 @@ func (w *walk) lastOld(f *fact) bool {
 func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	switch {
 	case f.State == ProcessUnknown:
-		return stay(Wait("member "+h.Member, "look", f.why))
+		return stay(WaitFirmly("member "+h.Member, "look", f.why))
 	case f.State == ProcessAbsent:
-		if f.Broken != "" {
+		if f.Broken != "" && f.Revision == w.revision {
 			return stay(Fail(v1alpha1.FaultMember, "member "+h.Member, "MemberBroken", f.Broken))
 		}
 		if m := w.approved(f); m.Kind != MoveDone {
@@ -634,8 +716,7 @@ func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end. "+f.Message))
 	case f.Revision != w.revision:
 		// It came back old. It is outdated, and has to be permitted as any other.
-		w.st.Hand = nil
-		return stay(Wait("member "+h.Member, "revision", "it runs, with another revision"))
+		return w.drop(WaitFirmly("member "+h.Member, "revision", "it runs, with another revision"))
 	}
 	return then(v1alpha1.HandReady)
 }
@@ -676,6 +757,9 @@ func (w *walk) settle(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if !w.passed(f) {
 		return then(v1alpha1.HandReady)
 	}
+	if w.condemnedDown(f) {
+		return then(v1alpha1.HandSoak) // the group cannot settle before these are back too
+	}
 	var left leftover
 	m := w.settled(w.g, thenOf(w.st), &left)
 	w.noteLeft(left)
@@ -684,6 +768,14 @@ func (w *walk) settle(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	}
 	h.Since = nil
 	return then(v1alpha1.HandSoak)
+}
+
+// condemnedDown says that other members still have the revision to be left, and do not serve: they keep the group from
+// settling, and are what goes next.
+func (w *walk) condemnedDown(f *fact) bool {
+	return w.backing && slices.ContainsFunc(w.g.facts, func(o *fact) bool {
+		return o != f && o.expected && o.Revision != w.revision && o.ready != system.Yes
+	})
 }
 
 // orBring does what brings a rule about, where the System says how.
@@ -698,10 +790,13 @@ func (w *walk) orBring(m Move) Move {
 
 // bring repeats an action until the rule holds; between runs the look decides.
 func (s *Scene) bring(r *system.Rule, path string, g *group, wait Move) Move {
-	e := errand{key: "bring/" + r.Name(), path: path, action: r.Bring(), group: g, retries: 5, unknown: v1alpha1.RepeatOnUnknown, why: "bring about: " + r.Name()}
+	e := errand{key: "bring/" + r.Name(), path: path, action: r.Bring(), group: g, hand: wait.member, retries: 5,
+		unknown: v1alpha1.RepeatOnUnknown, why: "bring about: " + r.Name()}
 	m := s.run(e)
 	if m.Kind == MoveDone {
-		dropRuns(s.step, e.key+"@")
+		if s.rested(e.key + "@") {
+			dropRuns(s.step, e.key+"@")
+		}
 		return wait
 	}
 	if m.Kind == MoveWait {
@@ -716,6 +811,10 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		h.Since = nil
 		return then(v1alpha1.HandReady)
 	}
+	if m := w.wholeGroup(f); m.Kind != MoveDone {
+		h.Since = nil
+		return stay(m)
+	}
 	if h.Since == nil {
 		c := w.attempt.Clock
 		h.Since = &c
@@ -727,6 +826,21 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	return then(v1alpha1.HandAfter)
 }
 
+func (w *walk) otherOutdated(f *fact) bool {
+	return slices.ContainsFunc(w.g.facts, func(o *fact) bool { return o != f && o.expected && o.Revision != w.revision })
+}
+
+// wholeGroup makes the last member's soak that of its component: all members are ready, and settled.
+func (w *walk) wholeGroup(f *fact) Move {
+	if w.otherOutdated(f) {
+		return Done()
+	}
+	if n, names := w.g.unavailable(f.View.Name); n > 0 && !w.Overridden("ready") {
+		return Wait("member "+names[0], "ready", "the whole group soaks"+w.whyNot(names[0]))
+	}
+	return w.settled(w.g, nil, nil)
+}
+
 func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	c := w.g.comp
 	if m := w.hooks(c.API().After, memberHook(system.MemberAfterPath, c), "after", w.g, h.Member); m.Kind != MoveDone {
@@ -736,8 +850,8 @@ func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return then(v1alpha1.HandReady)
 	}
 	dropRuns(w.st, "after/")
-	w.st.Members = append(w.st.Members, v1alpha1.MemberDone{Name: h.Member, Incarnation: f.Incarnation})
-	w.st.Hand = nil
+	w.st.Members = append(w.st.Members, v1alpha1.MemberDone{Name: h.Member, Incarnation: f.Incarnation, Crashes: f.Crashes})
+	w.st.Hand, w.st.Best = nil, ""
 	if !w.backing {
 		w.attempt.Replaced++
 	}
@@ -748,22 +862,19 @@ func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 }
 
 // blame says whose fault it is that a wait took too long. What hangs on a member of the new revision that was
-// replaced is the new revision's fault; a question that nobody answers is not.
-func (s *Scene) blame(w *v1alpha1.WaitingFor) v1alpha1.FailureClass {
+// replaced is the new revision's fault; a question or a rule that nobody can answer is not.
+func (s *Scene) blame(m Move) v1alpha1.FailureClass {
 	h := s.step.Hand
-	if s.step.Kind == KindVerify || s.step.Kind == KindSoak {
-		return v1alpha1.FaultCheck
-	}
-	if s.step.Component == "" {
+	switch {
+	case s.questionFails(m):
 		return v1alpha1.FaultEnvironment
-	}
-	g := s.group(s.step.Component)
-	want, _ := s.wanted(s.step.Component)
-	if h == nil || handOrder(h.Phase) < handOrder(v1alpha1.HandStart) {
-		for _, f := range g.facts {
-			if f.expected && w.Object == "member "+f.View.Name && f.Revision == want && f.bad() {
-				return v1alpha1.FaultMember
-			}
+	case s.step.Kind == KindVerify || s.step.Kind == KindSoak:
+		return v1alpha1.FaultCheck
+	case s.step.Component == "":
+		return v1alpha1.FaultEnvironment
+	case h == nil || handOrder(h.Phase) < handOrder(v1alpha1.HandStart):
+		if s.badAndNew(m.Wait.Object) {
+			return v1alpha1.FaultMember
 		}
 		return v1alpha1.FaultEnvironment
 	}
@@ -773,21 +884,37 @@ func (s *Scene) blame(w *v1alpha1.WaitingFor) v1alpha1.FailureClass {
 	case v1alpha1.HandAfter:
 		return v1alpha1.FaultEnvironment
 	}
-	f := g.member(h.Member)
-	if f != nil && f.ready == system.Unknown && s.nobodyAnswers(g) {
-		return v1alpha1.FaultEnvironment
-	}
 	return v1alpha1.FaultMember
 }
 
-// nobodyAnswers says that the question fails for every running member, old and new: the question is at fault.
-func (s *Scene) nobodyAnswers(g *group) bool {
-	for _, f := range g.facts {
-		if f.expected && f.ready != system.Unknown && f.State == ProcessRunning {
-			return false
+// badAndNew says that a wait is about a member of the wanted revision that surely does not serve.
+func (s *Scene) badAndNew(object string) bool {
+	want, _ := s.wanted(s.step.Component)
+	return slices.ContainsFunc(s.group(s.step.Component).facts, func(f *fact) bool {
+		return f.expected && object == "member "+f.View.Name && f.Revision == want && f.bad()
+	})
+}
+
+// questionFails says that the question or the rule is at fault: it has no answer for any member that runs, or a rule cannot
+// be answered though all members are ready.
+func (s *Scene) questionFails(m Move) bool {
+	answered, ready := false, true
+	for _, c := range s.sys.Components() {
+		if s.step.Component != "" && s.step.Component != c.Name() {
+			continue
+		}
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected {
+				answered = answered || f.State == ProcessRunning && f.ready != system.Unknown
+				ready = ready && f.ready == system.Yes
+			}
 		}
 	}
-	return true
+	return !answered && s.someRuns() || m.unknown && ready
+}
+
+func (s *Scene) someRuns() bool {
+	return slices.ContainsFunc(s.in.Look.Members, func(m Member) bool { return m.State == ProcessRunning })
 }
 
 func configureIntent(s *Scene, component string) v1alpha1.Intent {

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,11 @@ type errand struct {
 // run brings an errand to its end on every member that it is meant for. It wants at most one act a pass.
 func (s *Scene) run(e errand) Move {
 	targets := s.targets(e)
-	if len(targets) == 0 {
+	switch {
+	case len(targets) > 0:
+	case s.Overridden("run/" + e.key), e.action.Where == v1alpha1.OnOthers && e.group.wantedCount() == 1:
+		return Done()
+	default:
 		return Wait("component "+e.group.comp.Name(), "run/"+e.key, "no ready member to do "+e.key+" on")
 	}
 	for _, member := range targets {
@@ -94,7 +99,6 @@ func (s *Scene) runOn(e errand, member string) Move {
 	if r == nil {
 		s.step.Runs = append(s.step.Runs, v1alpha1.RunRef{Key: key})
 		r = &s.step.Runs[len(s.step.Runs)-1]
-		return s.try(e, r, member)
 	}
 	if r.Done {
 		return Done()
@@ -102,6 +106,9 @@ func (s *Scene) runOn(e errand, member string) Move {
 	if s.Overridden(rule) {
 		r.Done = true
 		return Done()
+	}
+	if r.ID == 0 {
+		return s.try(e, r, member)
 	}
 	out := s.in.Look.Runs[r.ID]
 	switch {
@@ -112,7 +119,7 @@ func (s *Scene) runOn(e errand, member string) Move {
 	case out.Phase == Underway:
 		return Wait("run "+key, rule, "under way: "+out.Message)
 	case out.Phase == Succeeded:
-		r.Done = true
+		r.Done, r.After.Duration = true, s.Clock()+bringPause
 		if e.counts {
 			s.Progress()
 		}
@@ -156,6 +163,16 @@ func (s *Scene) try(e errand, r *v1alpha1.RunRef, member string) Move {
 func (s *Scene) runIntent(e errand, r *v1alpha1.RunRef, member string) v1alpha1.Intent {
 	return v1alpha1.Intent{ID: r.ID, Act: v1alpha1.ActRun, Component: e.group.comp.Name(), Member: member, To: e.to, Action: e.path,
 		From: s.Hop().From, Version: s.Hop().To, Why: e.why}
+}
+
+// bringPause is the time between two runs that bring a rule about, so that the first has time to work.
+const bringPause = time.Second
+
+// rested says whether the last runs whose key begins so were long enough ago.
+func (s *Scene) rested(prefix string) bool {
+	return !slices.ContainsFunc(s.step.Runs, func(r v1alpha1.RunRef) bool {
+		return strings.HasPrefix(r.Key, prefix) && s.Clock() < r.After.Duration
+	})
 }
 
 // dropRuns forgets runs whose key begins so, because what they were for is done anew.

@@ -22,6 +22,7 @@ type Scene struct {
 	step    *v1alpha1.StepStatus
 	sys     *system.System // of the attempt, or of what is applied
 	groups  map[string]*group
+	wants   map[string]want
 	backing bool // going back
 }
 
@@ -71,6 +72,18 @@ func (s *Scene) hopTarget() *v1alpha1.Pinned {
 
 // wanted is what the members of a component shall run now: the hop's target, or what was before when going back.
 func (s *Scene) wanted(component string) (revision, version string) {
+	if w, ok := s.wants[component]; ok {
+		return w.revision, w.version
+	}
+	revision, version = s.findWanted(component)
+	s.wants[component] = want{revision, version}
+	return revision, version
+}
+
+// want is a revision and its version, found once in a pass.
+type want struct{ revision, version string }
+
+func (s *Scene) findWanted(component string) (revision, version string) {
 	if s.backing {
 		if s.attempt.Base == nil {
 			return "", ""
@@ -230,10 +243,13 @@ func (s *Scene) holds(r *system.Rule, name string, g *group, sc *system.Scope, l
 		return Done()
 	}
 	if !r.PerMember() {
-		if a, why := r.Is(sc); a != system.Yes {
-			return withLeft(Wait("component "+g.comp.Name(), name, why), left.add(r, sc))
+		a, why := r.Is(sc)
+		if a == system.Yes {
+			return Done()
 		}
-		return Done()
+		m := withLeft(Wait("component "+g.comp.Name(), name, why), left.add(r, sc))
+		m.unknown = a == system.Unknown
+		return m
 	}
 	worst := Done()
 	for _, f := range g.facts {
@@ -243,6 +259,7 @@ func (s *Scene) holds(r *system.Rule, name string, g *group, sc *system.Scope, l
 		sc.M = &f.View
 		if a, why := r.Is(sc); a != system.Yes && worst.Kind == MoveDone {
 			worst = withLeft(Wait("member "+f.View.Name, name, why), left.add(r, sc))
+			worst.unknown, worst.member = a == system.Unknown, f.View.Name
 		} else if a != system.Yes {
 			left.add(r, sc)
 		}

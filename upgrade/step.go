@@ -70,6 +70,7 @@ const (
 	MoveDone                 // the step is over
 	MoveFail                 // the step cannot go on
 	MoveRest                 // a person is waited for
+	MovePause                // the attempt pauses, with nothing in hand
 )
 
 // Move is the one thing that a step wants next.
@@ -80,6 +81,11 @@ type Move struct {
 	Failure *v1alpha1.Failure
 	// Disruptive marks an act that takes a member down.
 	Disruptive bool
+	// Pause says why the attempt pauses.
+	Pause string
+
+	unknown bool   // what is waited for is not known, rather than known not to hold
+	member  string // that the wait is about
 }
 
 // Done says that a step is over.
@@ -107,6 +113,9 @@ func Rest(object, rule, message, how string) Move {
 	m.Kind, m.Wait.Override = MoveRest, how
 	return m
 }
+
+// Pause pauses the attempt.
+func Pause(why string) Move { return Move{Kind: MovePause, Pause: why} }
 
 // Fail says that a step cannot go on, and whose fault it is.
 func Fail(class v1alpha1.FailureClass, object, reason, message string) Move {

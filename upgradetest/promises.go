@@ -422,7 +422,7 @@ func (w *World) journalHas(o *v1alpha1.WaitingFor) bool {
 // p7overridesAreHonoured: what a wait says can override it does.
 func (c *checks) p7overridesAreHonoured(w *World, p *pass, st *v1alpha1.ClusterStatus) {
 	a := running(st)
-	if a == nil || a.WaitingFor == nil || !strings.HasPrefix(a.WaitingFor.Override, "override") {
+	if a == nil || p.dec.Again || a.WaitingFor == nil || !strings.HasPrefix(a.WaitingFor.Override, "override") {
 		return
 	}
 	for _, o := range st.Overrides {

@@ -207,6 +207,9 @@ type HopStatus struct {
 	// Finalized is set when there is no plain way back any more; with the last member's intent where the software finalizes itself.
 	// +optional
 	Finalized bool `json:"finalized,omitempty"`
+	// Reopened is set when what makes a way back possible was done.
+	// +optional
+	Reopened bool `json:"reopened,omitempty"`
 	// Done is set when the hop has ended well.
 	// +optional
 	Done bool `json:"done,omitempty"`
@@ -255,6 +258,9 @@ type StepStatus struct {
 	// Hand is the member in hand.
 	// +optional
 	Hand *Hand `json:"hand,omitempty"`
+	// Best is the furthest phase that a member in hand reached since the last one was done: progress is getting further.
+	// +optional
+	Best HandPhase `json:"best,omitempty"`
 	// Then are the answers when the step (or the turn of the member in hand) began: a JSON object by member, only the
 	// values that rules compare with.
 	// +optional
@@ -298,6 +304,9 @@ type MemberDone struct {
 	Name string `json:"name"`
 	// Incarnation that passed them. Another one has to pass them again.
 	Incarnation string `json:"incarnation,omitempty"`
+	// Crashes that the platform had counted when it passed; only later ones are held against it. -1: count from the next look on.
+	// +optional
+	Crashes int32 `json:"crashes,omitempty"`
 }
 
 // Hand is the member in hand.
@@ -307,12 +316,9 @@ type Hand struct {
 	// Incarnation of the process or pod that is to be replaced, or was.
 	// +optional
 	Incarnation string `json:"incarnation,omitempty"`
-	// Crashes that the platform had counted for the new process when it first was seen.
+	// Crashes that the platform had counted for the new process when it first was seen. -1: count from the next look on.
 	// +optional
 	Crashes int32 `json:"crashes,omitempty"`
-	// Best is the furthest phase reached: progress is getting further than this.
-	// +optional
-	Best HandPhase `json:"best,omitempty"`
 	// To is the member that shall take the role.
 	// +optional
 	To string `json:"to,omitempty"`
