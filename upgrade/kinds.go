@@ -404,7 +404,7 @@ func (s *Scene) allGood() Move {
 				return Fail(v1alpha1.FaultCheck, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
 			}
 		}
-		if m := s.settled(g, nil, nil); m.Kind != MoveDone {
+		if m := s.settle(g); m.Kind != MoveDone {
 			return m
 		}
 	}

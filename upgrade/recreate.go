@@ -131,5 +131,5 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 	if late.Wait != nil {
 		return late
 	}
-	return s.settled(g, nil, nil)
+	return s.settle(g)
 }

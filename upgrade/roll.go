@@ -402,7 +402,7 @@ func (w *walk) phase(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	case v1alpha1.HandReady:
 		return w.ready(f)
 	case v1alpha1.HandSettle:
-		return w.settle(h, f)
+		return w.settling(h, f)
 	case v1alpha1.HandSoak:
 		return w.soaking(h, f)
 	default:
@@ -464,10 +464,7 @@ func (w *walk) mayDisrupt(f *fact) Move {
 	if w.condemned(f) {
 		return Done() // a bad revision goes; a group that it keeps from settling cannot be waited for
 	}
-	if m := w.settled(w.g, nil, nil); m.Kind != MoveDone {
-		return m
-	}
-	return Done()
+	return w.settle(w.g)
 }
 
 func (w *walk) whyNot(name string) string {
@@ -753,7 +750,7 @@ func (w *walk) passed(f *fact) bool {
 	return f.State == ProcessRunning && f.Revision == w.revision && (f.ready == system.Yes || w.Overridden("ready"))
 }
 
-func (w *walk) settle(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
+func (w *walk) settling(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if !w.passed(f) {
 		return then(v1alpha1.HandReady)
 	}
@@ -764,7 +761,7 @@ func (w *walk) settle(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	m := w.settled(w.g, thenOf(w.st), &left)
 	w.noteLeft(left)
 	if m.Kind != MoveDone {
-		return stay(w.orBring(m))
+		return stay(w.orBring(w.g, m))
 	}
 	h.Since = nil
 	return then(v1alpha1.HandSoak)
@@ -778,11 +775,20 @@ func (w *walk) condemnedDown(f *fact) bool {
 	})
 }
 
+// settle waits until a component has settled, and does what brings that about where the System says how.
+func (s *Scene) settle(g *group) Move {
+	m := s.settled(g, nil, nil)
+	if m.Kind != MoveDone {
+		return s.orBring(g, m)
+	}
+	return m
+}
+
 // orBring does what brings a rule about, where the System says how.
-func (w *walk) orBring(m Move) Move {
-	for _, r := range w.g.comp.Settled() {
+func (s *Scene) orBring(g *group, m Move) Move {
+	for _, r := range g.comp.Settled() {
 		if "settled/"+r.Name() == m.Wait.Rule && r.Bring() != nil {
-			return w.bring(r, system.SettledBringPath(w.g.comp.Name(), r.Name()), w.g, m)
+			return s.bring(r, system.SettledBringPath(g.comp.Name(), r.Name()), g, m)
 		}
 	}
 	return m
@@ -838,7 +844,7 @@ func (w *walk) wholeGroup(f *fact) Move {
 	if n, names := w.g.unavailable(f.View.Name); n > 0 && !w.Overridden("ready") {
 		return Wait("member "+names[0], "ready", "the whole group soaks"+w.whyNot(names[0]))
 	}
-	return w.settled(w.g, nil, nil)
+	return w.settle(w.g)
 }
 
 func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {

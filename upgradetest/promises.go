@@ -32,6 +32,9 @@ type checks struct {
 // decided is called after each decision, before anything of it is durable.
 func (c *checks) decided(w *World, d *driver, p *pass) {
 	old, st := &p.in.Cluster.Status, &p.dec.Status
+	if c.lastSpec != specKey(&p.in.Cluster.Spec) {
+		c.lastSpec = "" // it was edited: what failed may be tried again
+	}
 	c.p7everyWaitIsNamed(w, p, st)
 	c.p7overridesAreHonoured(w, p, st)
 	c.p8deadlinesCountProgress(w, p, old, st)
@@ -395,7 +398,8 @@ func (c *checks) p7everyWaitIsNamed(w *World, p *pass, st *v1alpha1.ClusterStatu
 			w.broke("promise 7", "the attempt rests and does not say why")
 		}
 		return
-	case p.dec.Act != nil && p.dec.Write:
+	case p.dec.Act != nil && f == nil:
+		c.wait = nil
 		return
 	case f == nil:
 		w.broke("promise 7", "nothing is done and nothing is waited for")
@@ -441,7 +445,7 @@ func (c *checks) p8deadlinesCountProgress(w *World, p *pass, old, st *v1alpha1.C
 	}
 	of := fmt.Sprint(a.ID, a.Hop, a.Phase == v1alpha1.PhaseRollingBack)
 	if of != c.activeOf || a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped {
-		c.active, c.activeOf = 0, of
+		c.active, c.activeOf = p.in.Tick, of
 		return
 	}
 	c.active += p.in.Tick

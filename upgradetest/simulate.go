@@ -30,7 +30,7 @@ type Result struct {
 // Bounds of one world. Whoever does not come to an end within them never will.
 const (
 	maxTime   = 48 * time.Hour
-	maxPasses = 20000
+	maxPasses = 6000
 )
 
 // Simulate lets one world run to its end. tell keeps its story.
