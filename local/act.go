@@ -167,6 +167,9 @@ func (p *Platform) stop(i v1alpha1.Intent) error {
 	if s == nil || s.Incarnation != i.Incarnation {
 		return nil
 	}
+	if p.asker != nil {
+		p.asker.Close() // a member that waits for its clients to go would wait for us: etcd 3.5 was seen to, for as long as we keep a connection
+	}
 	if err := p.askToEnd(s); err != nil && !gone(err) {
 		return fmt.Errorf("stop %s: %w", i.Member, err)
 	}
