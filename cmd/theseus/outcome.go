@@ -21,10 +21,10 @@ const (
 // outcome names the exit code of where an attempt came to, and the next thing to try.
 func (k *opened) outcome(want wanted, p runner.Pass) error {
 	name := k.name
-	if p.Refusal != nil {
+	at := p.Status.Attempt
+	if p.Refusal != nil && !wentBack(&p.Status) {
 		return inputError(p.Refusal)
 	}
-	at := p.Status.Attempt
 	switch {
 	case at == nil:
 		return nil
@@ -50,6 +50,13 @@ func (k *opened) outcome(want wanted, p runner.Pass) error {
 			next: fmt.Sprintf("to let it go on: theseus %s %s", at.WaitingFor.Override, name)}
 	}
 	return nil
+}
+
+// wentBack says that the last attempt at what the spec still wants did not succeed. That it is not tried again by itself is
+// then no mistake of the user's: the attempt's end is what there is to tell.
+func wentBack(st *v1alpha1.ClusterStatus) bool {
+	at := st.Attempt
+	return at != nil && at.Phase.Ended() && at.Phase != v1alpha1.PhaseSucceeded && (st.FailedTarget != "" || st.FailedRevision != "")
 }
 
 // failed is a failure with its cause and, of a member, its own last log lines.
