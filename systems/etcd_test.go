@@ -154,6 +154,16 @@ func TestEtcdRole(t *testing.T) {
 	}
 }
 
+func TestEtcdReady(t *testing.T) {
+	c := etcd(t).Component("etcd")
+	const incapable = `{"error":"etcdserver: not capable","code":14,"message":"etcdserver: not capable"}`
+	for status, want := range map[string]system.Answer{status36: system.Yes, noLeader: system.No, incapable: system.No, "": system.Unknown} {
+		if got, why := c.Ready(same(t, status, v36("3.6.0", "3.6.0"))); got != want {
+			t.Errorf("status %s: ready is %s (%s), want %s", status, got, why, want)
+		}
+	}
+}
+
 // TestEtcdSettled names the first rule that does not hold.
 func TestEtcdSettled(t *testing.T) {
 	c := etcd(t).Component("etcd")
