@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		fault := dieAt(os.Getenv("THESEUS_TEST_FAULT"))
 		switch os.Args[1] {
+		case driveCommand:
+			os.Exit(driveMain(os.Args[2:]))
 		case ShimCommand:
 			os.Exit(Shim{Fault: fault}.Main(os.Args[2:]))
 		case JobCommand:
@@ -51,13 +53,18 @@ func runTests(m *testing.M) int {
 	return m.Run()
 }
 
-// dieAt kills this process the first time that it comes to the point.
-func dieAt(point string) Fault {
-	if point == "" {
+// dieAt kills this process when it comes to a point, if the file is still there: who dies removes it, so that it happens once. An
+// order is "FILE POINT N": the Nth time, and any point where POINT is "*".
+func dieAt(order string) Fault {
+	file, point, n := "", "", 0
+	if _, err := fmt.Sscan(order, &file, &point, &n); err != nil {
 		return nil
 	}
 	return func(p string) {
-		if p == point {
+		if p != point && point != "*" {
+			return
+		}
+		if n--; n == 0 && os.Remove(file) == nil {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
@@ -105,6 +112,11 @@ func standinSystem(t testing.TB) *system.System {
 	if err := yaml.UnmarshalStrict(text, api); err != nil {
 		t.Fatal(err)
 	}
+	return compileSystem(t, api)
+}
+
+func compileSystem(t testing.TB, api *v1alpha1.System) *system.System {
+	t.Helper()
 	s, err := system.Compile(api)
 	if err != nil {
 		t.Fatal(err)

@@ -71,6 +71,9 @@ func (p process) alive() bool {
 
 // signal sends a signal to this very process: the handle is taken before it is seen to be the one.
 func (p process) signal(s syscall.Signal) error {
+	if p.PID <= 0 {
+		return errEnded
+	}
 	handle, err := unix.PidfdOpen(p.PID, 0)
 	if err != nil {
 		return fmt.Errorf("process %d: %w", p.PID, err)

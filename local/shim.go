@@ -68,7 +68,7 @@ func (s Shim) open(args []string) (*shim, error) {
 		return nil, err
 	}
 	o := &k.order
-	k.state = shimState{Protocol: ShimProtocol, Incarnation: o.Incarnation, Revision: o.Revision, View: o.View, Shim: self, Signal: o.Signal, Grace: o.Grace, Broken: o.Broken}
+	k.state = shimState{Protocol: ShimProtocol, Incarnation: o.Incarnation, Revision: o.Revision, View: o.View, Shim: self, Signal: o.Signal, Grace: o.Grace}
 	k.log = &rotor{path: k.path(logFile), most: o.LogSize, keep: o.LogKeep}
 	k.asked = make(chan os.Signal, 8)
 	signal.Notify(k.asked, syscall.SIGTERM)
@@ -127,6 +127,7 @@ func backoff(failures int) time.Duration {
 // run runs the member once, and says whether it may run again.
 func (k *shim) run() bool {
 	if k.order.Broken != "" {
+		k.state.Broken = k.order.Broken
 		_ = k.save(shimExited)
 		return true
 	}
