@@ -42,7 +42,7 @@ func (st *State) Keep(_ context.Context, s *system.System) error {
 func (st *State) Pinned(_ context.Context, hash string) (*system.System, error) {
 	text, err := os.ReadFile(st.systemPath(hash))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("System %s was never kept here", hash)
+		return nil, fmt.Errorf("the System %s was never kept here", hash)
 	}
 	if err != nil {
 		return nil, err

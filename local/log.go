@@ -191,7 +191,7 @@ func copyOn(w io.Writer, file *os.File, path string) (*os.File, error) {
 		if err != nil {
 			return file, err
 		}
-		if now, err := os.Stat(path); err != nil || os.SameFile(ours, now) {
+		if now, _ := os.Stat(path); now == nil || os.SameFile(ours, now) { // between two renames there is none
 			return file, nil
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -85,7 +86,7 @@ func newWorld(t *testing.T, members int32) *world {
 	t.Helper()
 	w := &world{T: t, home: Home(t.TempDir()), sys: standinSystem(t), control: filepath.Join(t.TempDir(), "control.json")}
 	w.cluster = &v1alpha1.Cluster{ObjectMeta: metav1.ObjectMeta{Name: "kv"}, Spec: v1alpha1.ClusterSpec{
-		System: "standin", Version: "1.0.0", Components: map[string]v1alpha1.ComponentSpec{"standin": {Replicas: &members}},
+		System: "standin", Version: "1.0.0", Components: map[string]v1alpha1.ComponentSpec{"standin": {Replicas: &members, Addresses: ownAddresses(members)}},
 		Options: map[string]string{"control": w.control},
 	}}
 	st, err := w.home.Create(w.cluster, w.sys)
@@ -95,6 +96,17 @@ func newWorld(t *testing.T, members int32) *world {
 	w.state = w.open(st)
 	t.Cleanup(func() { w.killAll() })
 	return w
+}
+
+var worlds atomic.Int32
+
+// ownAddresses are addresses that no other world has, not even one of a test of another package at the same time.
+func ownAddresses(members int32) (own []string) {
+	world := worlds.Add(1)
+	for i := range members {
+		own = append(own, fmt.Sprintf("127.%d.%d.%d", 2+os.Getpid()%14, world, i+1))
+	}
+	return own
 }
 
 func (w *world) open(st *State) *State {
@@ -138,11 +150,7 @@ func (w *world) killAll() {
 
 func (w *world) platform() *Platform {
 	w.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		w.Fatal(err)
-	}
-	p := &Platform{State: w.state, Self: []string{exe}, Programs: []string{filepath.Dir(standin)}}
+	p := &Platform{State: w.state, Programs: []string{filepath.Dir(standin)}}
 	w.Cleanup(p.Close)
 	return p
 }

@@ -54,11 +54,7 @@ func driveTo(home Home, programs string) error {
 		return err
 	}
 	st.Systems = func(context.Context, string) (*system.System, error) { return sys, nil }
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	p := &Platform{State: st, Self: []string{exe}, Programs: []string{programs}}
+	p := &Platform{State: st, Programs: []string{programs}}
 	defer p.Close()
 	r := runner.Runner{Journal: st, Inbox: st, Library: st, Platform: p, Decider: upgrade.New(), Every: 10 * time.Millisecond}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -77,6 +73,7 @@ func TestDriverMarch(t *testing.T) {
 	}
 	for name, death := range deaths {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, 3)
 			w.drive()
 			w.spec(func(s *v1alpha1.ClusterSpec) { s.Version = "1.1.0" })

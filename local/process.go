@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -131,7 +133,11 @@ func startDetached(command []string, stderr string, greet *os.File) (*os.Process
 		return nil, err
 	}
 	defer words.Close()
-	return os.StartProcess(command[0], command, &os.ProcAttr{
+	argv := slices.Clone(command)
+	if argv[0] == image {
+		argv[0] = filepath.Base(os.Args[0]) // what ps shows
+	}
+	return os.StartProcess(command[0], argv, &os.ProcAttr{
 		Dir:   "/",
 		Env:   os.Environ(),
 		Files: []*os.File{null, null, words, greet},
@@ -170,10 +176,13 @@ func (g greeter) say(err error) {
 // members would inherit that.
 func ignoreTerminal() { signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT) }
 
-// self is the command line of this program: the running image, even if its file was replaced since.
+// image is the program that runs, even if its file was replaced since.
+const image = "/proc/self/exe"
+
+// self is the command line of this program.
 func self(given []string) []string {
 	if len(given) > 0 {
 		return given
 	}
-	return []string{"/proc/self/exe"}
+	return []string{image}
 }

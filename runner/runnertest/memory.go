@@ -139,7 +139,7 @@ func (m *Memory) Pinned(_ context.Context, hash string) (*system.System, error) 
 	if s := m.kept[hash]; s != nil {
 		return s, nil
 	}
-	return nil, fmt.Errorf("System %s was never kept", hash)
+	return nil, fmt.Errorf("the System %s was never kept", hash)
 }
 
 // Look is part of runner.Platform.
