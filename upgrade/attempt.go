@@ -38,9 +38,10 @@ func (e *RefusedError) Error() string {
 func (d *Decider) begin(s *Scene) Decision {
 	kind, err := s.wish()
 	switch {
-	case err != nil:
-		s.step = nil
-		return Decision{Situation: Refused, Rest: true, Refusal: err}
+	case err != nil: // what is applied is kept up all the same
+		dec := s.repair()
+		dec.Situation, dec.Refusal = Refused, err
+		return dec
 	case kind == "":
 		return s.repair()
 	}
@@ -92,6 +93,9 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 				Remedy: "set another version, or ask for a retry once the cause is gone"}
 		}
 		return v1alpha1.AttemptUpgrade, nil
+	}
+	if s.status.FailedRevision == "" && reflect.DeepEqual(want, &have.Spec) {
+		return "", nil
 	}
 	if err := checkScale(s.sys, want, &have.Spec); err != nil {
 		return "", err

@@ -77,13 +77,35 @@ func New(more ...Kind) *Decider {
 
 // Decide makes one decision. It does not change its input.
 func (d *Decider) Decide(in Input) Decision {
-	status := in.Cluster.Status.DeepCopy()
+	status := own(&in.Cluster.Status)
 	s := newScene(&in, status)
 	dec := d.decide(s)
 	s.describe(&dec)
 	dec.Status = *status
 	dec.Write = changed(&in.Cluster.Status, status)
 	return dec
+}
+
+// own copies what a decision changes in place. Lists that only grow, and what is replaced as a whole, are shared with
+// the input: most passes change little, and copying all of it costs more than deciding.
+func own(in *v1alpha1.ClusterStatus) *v1alpha1.ClusterStatus {
+	st := *in
+	st.Conditions, st.Overrides = slices.Clone(st.Conditions), slices.Clone(st.Overrides)
+	st.VersionHistory, st.Events = slices.Clip(st.VersionHistory), slices.Clip(st.Events)
+	st.Requests, st.Attempts = slices.Clip(st.Requests), slices.Clip(st.Attempts)
+	if st.Applied != nil {
+		p := *st.Applied
+		st.Applied = &p
+	}
+	if st.Attempt != nil {
+		a := *st.Attempt
+		a.Hops, a.Steps = slices.Clone(a.Hops), slices.Clone(a.Steps)
+		for i := range a.Steps {
+			in.Attempt.Steps[i].DeepCopyInto(&a.Steps[i])
+		}
+		st.Attempt = &a
+	}
+	return &st
 }
 
 // maxTick is the longest time between two passes that counts as looking: what is longer was not looked at.
@@ -98,6 +120,7 @@ func newScene(in *Input, status *v1alpha1.ClusterStatus) *Scene {
 
 // open puts the attempt that runs, or what is applied, on the scene.
 func (s *Scene) open() {
+	before := *s
 	s.status.Journal = v1alpha1.JournalVersion
 	s.attempt, s.sys, s.backing = nil, s.in.System, false
 	if a := s.status.Attempt; a != nil && !a.Phase.Ended() {
@@ -108,8 +131,14 @@ func (s *Scene) open() {
 	} else if p := s.status.Applied; p != nil {
 		s.sys = s.in.Systems[p.System.Hash]
 	}
-	clear(s.groups)
-	clear(s.wants)
+	s.hop = -1
+	if s.attempt != nil {
+		s.hop = s.attempt.Hop
+	}
+	if s.attempt != before.attempt || s.sys != before.sys || s.hop != before.hop || s.backing != before.backing {
+		clear(s.groups)
+		clear(s.wants)
+	}
 }
 
 func resting(p v1alpha1.AttemptPhase) bool {
@@ -433,7 +462,7 @@ func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
 		s.rest(v1alpha1.PhasePaused, f.Message)
 		return
 	}
-	if err := d.turnBack(s, v1alpha1.PhaseRolledBack, "failure: "+f.Message); err != nil {
+	if err := d.turnBack(s, v1alpha1.PhaseRolledBack, f.Reason+" of "+f.Object); err != nil {
 		s.rest(v1alpha1.PhasePaused, f.Message+"; there is no way back: "+err.Error())
 	}
 }

@@ -270,7 +270,7 @@ func (k hopHooks) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 // reversible says whether the hop can still be left backwards.
 func (s *Scene) reversible() (bool, string) {
 	hop := s.Hop()
-	if hop.Finalized && len(s.Edge().UndoAfter) == 0 && !s.surelyNotFinalized(hop) {
+	if hop.Finalized && len(s.Edge().UndoAfter) == 0 && !s.surelyNotFinalized() {
 		return false, "the hop from " + hop.From + " to " + hop.To + " is finalized, and its edge has no undoAfter"
 	}
 	return true, ""
@@ -281,17 +281,39 @@ func (s *Scene) reversible() (bool, string) {
 func (s *Scene) openWayBack() Move {
 	hop := s.Hop()
 	s.noteFinalized()
-	if !hop.Finalized || hop.Reopened || s.surelyNotFinalized(hop) {
+	if !hop.Finalized || hop.Reopened || s.surelyNotFinalized() {
 		return Done()
 	}
 	if len(s.Edge().UndoAfter) == 0 {
 		return Fail(v1alpha1.FaultEnvironment, "hop "+hop.From+" to "+hop.To, "Finalized", "the software finalized it in the meantime, and its edge has no undoAfter")
 	}
-	m := s.named(s.Edge().UndoAfter, "make a way back possible")
-	if m.Kind == MoveDone {
-		hop.Reopened = true
+	if m := s.raiseNew(); m.Kind != MoveDone {
+		return m
 	}
-	return m
+	if m := s.named(s.Edge().UndoAfter, "make a way back possible"); m.Kind != MoveDone {
+		return m
+	}
+	if s.finalizedAnswer() != system.No && !s.Overridden("way back") {
+		// A good reply is not enough: etcd replies at once, and a member of 3.5 that is started before the cluster version is
+		// down, some seconds later, does not serve.
+		return Wait("hop "+hop.From+" to "+hop.To, "way back", "what opens it was done, and the members do not say yet that it is open")
+	}
+	hop.Reopened = true
+	return Done()
+}
+
+// raiseNew starts members that do not run, with the version that the hop reached: no other can run before a way back is
+// open, and somebody must be there to open it.
+func (s *Scene) raiseNew() Move {
+	p := s.hopTarget()
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.State == ProcessAbsent {
+				return Do(startIntent(s, f, s.sys.Revision(p, c.Name(), p.Spec.Version), p.Spec.Version))
+			}
+		}
+	}
+	return Done()
 }
 
 // noteFinalized sees that no old member is left though nobody here took the last one, so that the software finalizes the hop.
@@ -320,18 +342,20 @@ func (s *Scene) allNew() bool {
 // surelyNotFinalized says that the members themselves deny it. The hop counts as finalized from the intent to take the
 // last old member on, but where its replacement never came up the software did not get that far. That may still change,
 // so it is asked in each look. What Theseus finalizes may be under way, whatever the members say.
-func (s *Scene) surelyNotFinalized(hop *v1alpha1.HopStatus) bool {
-	if s.Edge().Finalizes != v1alpha1.FinalizesWithLastMember {
-		return false
-	}
-	r := s.sys.Finalized(int(hop.Edge))
-	if r == nil {
-		return false
+func (s *Scene) surelyNotFinalized() bool {
+	return s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember && s.sys.Finalized(int(s.Hop().Edge)) != nil && s.finalizedAnswer() == system.No
+}
+
+// finalizedAnswer is what the members say of the hop. Where the edge has no rule, they say what is hoped for.
+func (s *Scene) finalizedAnswer() system.Answer {
+	r := s.sys.Finalized(int(s.Hop().Edge))
+	if r == nil || s.Edge().Finalizes != v1alpha1.FinalizesWithLastMember {
+		return system.No
 	}
 	sc := s.scope()
 	sc.All = s.group(componentOr(s.sys, r.Component())).all
 	answer, _ := r.Is(&sc)
-	return answer == system.No
+	return answer
 }
 
 // named runs actions of the System by name, one after the other.
@@ -355,7 +379,10 @@ type soakAll struct{ undoable }
 func (soakAll) Name() v1alpha1.StepKind { return KindSoak }
 
 func (soakAll) Steps(h *HopPlan) []Planned {
-	if len(h.System.Components()) == 1 && h.Edge.Strategy != v1alpha1.Recreate && !startsAll(h.Attempt.Kind) {
+	if startsAll(h.Attempt.Kind) {
+		return nil // nobody uses it yet
+	}
+	if len(h.System.Components()) == 1 && h.Edge.Strategy != v1alpha1.Recreate {
 		return nil // the soak of the last member was the group's
 	}
 	longest := 0.0

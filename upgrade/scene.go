@@ -23,7 +23,8 @@ type Scene struct {
 	sys     *system.System // of the attempt, or of what is applied
 	groups  map[string]*group
 	wants   map[string]want
-	backing bool // going back
+	backing bool  // going back
+	hop     int32 // of the attempt, -1 without one
 }
 
 // Now is the wall clock, for people.
@@ -65,9 +66,9 @@ func edgeOf(sys *system.System, index int32) *v1alpha1.Edge {
 
 // hopTarget is what the members run with at the end of the current hop.
 func (s *Scene) hopTarget() *v1alpha1.Pinned {
-	p := s.attempt.Target.DeepCopy()
+	p := s.attempt.Target
 	p.Spec.Version = s.Hop().To
-	return p
+	return &p
 }
 
 // wanted is what the members of a component shall run now: the hop's target, or what was before when going back.

@@ -1,6 +1,7 @@
 package upgradetest
 
 import (
+	"fmt"
 	"time"
 
 	"theseus.dev/api/v1alpha1"
@@ -172,11 +173,11 @@ func (d *driver) pause(p *pass) time.Duration {
 	case p.dec.Again || p.dec.Act != nil && p.dec.Write:
 		return 10 * time.Millisecond
 	case p.dec.Situation == upgrade.Idle || p.dec.Situation == upgrade.Refused:
-		return 4 * time.Second
+		return 6 * time.Second
 	case p.dec.Rest:
-		return 8 * time.Second
+		return 10 * time.Second
 	}
-	return d.w.between(500*time.Millisecond, 2500*time.Millisecond)
+	return d.w.between(500*time.Millisecond, 4*time.Second)
 }
 
 // systemOf is the System that a pass decides with.
@@ -201,7 +202,12 @@ func running(st *v1alpha1.ClusterStatus) *v1alpha1.Attempt {
 // tellPass writes a pass into the story.
 func (w *World) tellPass(d *driver, p *pass) {
 	st := &p.dec.Status
-	w.say("driver %d: %s%s", d.id, p.dec.Situation, summary(&p.in.Look))
+	line := fmt.Sprintf("driver %d: %s%s", d.id, p.dec.Situation, summary(&p.in.Look))
+	if line == w.lastLine && p.dec.Act == nil && !p.dec.Again {
+		return // nothing new
+	}
+	w.lastLine = line
+	w.say("%s", line)
 	if n, m := len(st.Events), len(p.in.Cluster.Status.Events); n > m {
 		for _, e := range st.Events[m:] {
 			w.say("  event %s %s %s", e.Reason, e.Object, e.Message)

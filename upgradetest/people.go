@@ -26,6 +26,7 @@ func (w *World) live() {
 	if w.wrong != nil || w.people.done {
 		return
 	}
+	w.answered()
 	st := &w.journal.cluster.Status
 	a := running(st)
 	if a != nil && a.ID != w.people.attempt {

@@ -291,6 +291,8 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 	switch {
 	case a == nil:
 		want = p.dec.Status.Applied.Spec.Version
+	case a.Phase == v1alpha1.PhaseRollingBack && a.Hops[a.Hop].Finalized && !a.Hops[a.Hop].Reopened && i.Act == v1alpha1.ActStart && i.Version == a.Hops[a.Hop].To:
+		return // somebody must be up to open a way back
 	case a.Phase == v1alpha1.PhaseRollingBack:
 		want = a.Base.Spec.Version
 	default:

@@ -57,6 +57,7 @@ type World struct {
 	passes   int
 	tell     bool
 	story    []string
+	lastLine string // of the last pass told
 }
 
 // journal is the durable state: the Cluster, and a mark of what was written.
