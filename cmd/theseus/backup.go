@@ -47,7 +47,7 @@ func (k *opened) hasBackups() error {
 		return inputErrorf("System %s does not say how a backup is taken", k.system.Name())
 	}
 	if k.cluster.Spec.Backup == nil {
-		return inputErrorf("%s: spec.backup.url is not set: there is no place for backups; set it and run: theseus up FILE", k.name)
+		return inputNext("set it in the cluster's file, then: theseus up FILE", "%s: spec.backup.url is not set: there is no place for backups", k.name)
 	}
 	return nil
 }
@@ -123,5 +123,5 @@ func findBackup(ctx context.Context, store *backup.Store, name string) (backup.N
 			return e.Name, nil
 		}
 	}
-	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; `theseus backup NAME --list` names them", name, store)
+	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"theseus backup NAME --list\" names them", name, store)
 }

@@ -249,20 +249,6 @@ func (t *taking) check(ctx context.Context) (backup.Check, error) {
 	return c, err
 }
 
-// programFolders are where programs are looked up before the PATH.
-func (a *app) programFolders() []string {
-	folders := slices.Clone(a.programs)
-	if env := os.Getenv("THESEUS_PROGRAMS"); env != "" {
-		folders = append(folders, filepath.SplitList(env)...)
-	}
-	for i, f := range folders {
-		if abs, err := filepath.Abs(f); err == nil {
-			folders[i] = abs
-		}
-	}
-	return folders
-}
-
 // checkBackupPlace refuses a place that cannot be one, before anything is made.
 func checkBackupPlace(home string, c *v1alpha1.Cluster) error {
 	if c.Spec.Backup == nil {

@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -33,7 +35,7 @@ deleted too, after a question; backups stay.`,
 }
 
 func (a *app) down(ctx context.Context, name string, f downFlags) error {
-	k, err := a.open(name)
+	k, err := a.openAnyway(name)
 	if err != nil {
 		return err
 	}
@@ -45,25 +47,29 @@ func (a *app) down(ctx context.Context, name string, f downFlags) error {
 	if err := k.stopAll(ctx); err != nil {
 		return err
 	}
-	if !f.deleteData {
-		a.talkf("the members of %s are stopped; their data stays in %s", name, k.state.Dir())
-		return nil
+	if f.deleteData {
+		home, err := a.homeFolder()
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(home.Delete(name), os.RemoveAll(restoreMark(home, name))); err != nil {
+			return err
+		}
 	}
-	home, err := a.homeFolder()
-	if err != nil {
-		return err
+	if a.json {
+		a.printJSON(map[string]any{"cluster": name, "stopped": true, "deleted": f.deleteData, "folder": k.state.Dir()})
+	} else if f.deleteData {
+		a.printf("%s is deleted; its backups stay where they are\n", name)
+	} else {
+		a.printf("the members of %s are stopped; their data stays in %s\n", name, k.state.Dir())
 	}
-	if err := home.Delete(name); err != nil {
-		return err
-	}
-	a.talkf("%s is deleted; its backups stay where they are", name)
 	return nil
 }
 
 func (k *opened) stopAll(ctx context.Context) error {
 	unlock, err := k.state.Lock()
 	if err != nil {
-		return inputIfBusy(err)
+		return busy(k.name, err)
 	}
 	defer unlock()
 	return k.platform().Down(ctx)

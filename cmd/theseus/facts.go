@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -49,23 +50,17 @@ func (k *opened) endpoints(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
+// clientPort is the port named client, else the first by name.
 func clientPort(c *system.Component) (string, error) {
-	ports := c.API().Ports
-	if _, ok := ports["client"]; ok || len(ports) == 0 {
-		if !ok {
-			return "", fmt.Errorf("component %s has no ports", c.Name())
-		}
+	names := slices.Sorted(maps.Keys(c.API().Ports))
+	switch {
+	case len(names) == 0:
+		return "", inputErrorf("component %s has no ports to measure at", c.Name())
+	case slices.Contains(names, "client"):
 		return "client", nil
 	}
-	names := make([]string, 0, len(ports))
-	for n := range ports {
-		names = append(names, n)
-	}
-	return slices.Min(names), nil
+	return names[0], nil
 }
-
-// serialEnded is the number of the last attempt there was.
-func (k *opened) serialEnded() int64 { return k.cluster.Status.Serial }
 
 // facts compares before and after, and what was done by hand.
 func (k *opened) facts(ctx context.Context, before []resource) (probe.Facts, error) {

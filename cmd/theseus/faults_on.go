@@ -23,7 +23,7 @@ import (
 // that DIR/kill names. It renames that file to DIR/killed first, so that this happens once.
 //
 // A point is named KIND/OF/NAME#N: which sort of process, the cluster, member or job that it is about, the write, and how
-// often processes about the same came to it. What a journal write says is added behind a tab.
+// often processes about the same came to it. What a journal write says, or a job does, is added behind a tab.
 func faults(kind, folder string) local.Fault {
 	dir := os.Getenv("THESEUS_FAULTS")
 	if dir == "" {
@@ -63,8 +63,12 @@ func notePoint(dir, name, about string) string {
 	return strings.TrimSpace(point)
 }
 
-// about says what the journal says, where a write of it is done.
+// about says what a job does, and what the journal says where a write of it is done.
 func about(name, folder string) string {
+	var job struct{ Action string }
+	if input, err := os.ReadFile(folder + ".json"); err == nil && json.Unmarshal(input, &job) == nil {
+		return job.Action
+	}
 	text, err := os.ReadFile(filepath.Join(folder, "status.json"))
 	var j struct{ Status v1alpha1.ClusterStatus }
 	if name != "journal.done" || err != nil || json.Unmarshal(text, &j) != nil || j.Status.Attempt == nil {

@@ -42,10 +42,10 @@ func (a *app) printHistory(k *opened, events bool) {
 	}
 	var rows [][]string
 	for _, t := range st.Attempts {
-		rows = append(rows, []string{fmt.Sprint(t.ID), strings.ToLower(string(t.Kind)), or(t.From, "-"), t.To, string(t.Outcome), "at " + t.At,
+		rows = append(rows, []string{fmt.Sprint(t.ID), strings.ToLower(string(t.Kind)), or(t.From, "-"), t.To, phaseWord(t.Outcome), t.At,
 			t.Started.Local().Format(time.DateTime), roughly(t.Ended.Sub(t.Started.Time)), cut(strings.Join(append(t.Overrides, t.Message), " "), 80)})
 	}
-	a.table([]string{"ATTEMPT", "KIND", "FROM", "TO", "OUTCOME", "", "STARTED", "TOOK", "MESSAGE"}, rows)
+	a.table([]string{"ATTEMPT", "KIND", "FROM", "TO", "OUTCOME", "AT", "STARTED", "TOOK", "MESSAGE"}, rows)
 	for _, t := range st.Attempts {
 		for _, b := range t.Backups {
 			a.printf("attempt %d took backup %s\n", t.ID, b)
@@ -55,7 +55,9 @@ func (a *app) printHistory(k *opened, events bool) {
 		return
 	}
 	a.printf("\n")
+	story := newStory()
 	for _, e := range st.Events {
-		a.printf("%s %s\n", e.At.Local().Format(time.DateTime), eventLine(e))
+		l := story.tell(e)
+		a.printf("%s\n", plain(e.At.Local().Format(time.DateTime), l))
 	}
 }

@@ -163,15 +163,3 @@ func systemOf(path string, objects []manifest.Object, c *v1alpha1.Cluster) (*sys
 	}
 	return known(c.Spec.System)
 }
-
-// isInput says whether an error is about what the user gave.
-func isInput(err error) bool {
-	var (
-		errs system.Errors
-		one  *system.Error
-		down *system.DowngradeError
-		path *system.NoPathError
-		ver  *system.VersionError
-	)
-	return errors.As(err, &errs) || errors.As(err, &one) || errors.As(err, &down) || errors.As(err, &path) || errors.As(err, &ver)
-}

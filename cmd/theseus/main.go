@@ -7,8 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,21 +17,13 @@ import (
 	"theseus.dev/local"
 )
 
-// The exit codes of every command.
-const (
-	exitDone    = 0 // done
-	exitFailed  = 1 // the attempt failed; it is paused or was rolled back
-	exitInput   = 2 // bad input, nothing was changed
-	exitUnknown = 3 // an outcome is unknown, a person must look
-	exitWaiting = 4 // not ended, waits for a person or for the next command
-)
-
 func main() {
 	// Shims and jobs are this program too. They live long and are many, so they leave before anything else is set up.
 	if work := hidden[first(os.Args[1:])]; work != nil {
 		os.Exit(work(os.Args[2:]))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // who asks a second time is not kept waiting
 	code := run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr})
 	stop()
 	os.Exit(code)
@@ -48,6 +38,7 @@ var hidden = map[string]func([]string) int{
 	backupJob: runBackupJob,
 }
 
+// first is the first of the arguments.
 func first(args []string) string {
 	if len(args) == 0 {
 		return ""
@@ -78,9 +69,13 @@ a way back, and proves by measurement that their users did not notice.`,
   theseus plan kv --to 3.6.16           see what an upgrade would do
   theseus upgrade kv --to 3.6.16        do it
   theseus status kv --watch             watch it from elsewhere`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		Args:             unknownCommand,
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
 	}
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
@@ -88,14 +83,14 @@ a way back, and proves by measurement that their users did not notice.`,
 	f.StringVar(&a.home, "home", "", "folder of all state (default $THESEUS_HOME, or theseus in the XDG state folder)")
 	f.StringSliceVar(&a.programs, "programs", nil, "folders in which programs are looked up first (default $THESEUS_PROGRAMS)")
 	f.BoolVar(&a.json, "json", false, "print results as JSON")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return inputError(err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and upgrade:"}, &cobra.Group{ID: "ask", Title: "Ask of a running attempt:"},
 		&cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "know", Title: "Know and check:"})
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":  {newUp(a), newPlan(a), newUpgrade(a), newRestart(a), newStatus(a), newLogs(a), newHistory(a), newDown(a)},
 		"ask":  newRequests(a),
 		"data": {newBackup(a), newRestore(a)},
-		"know": {newValidate(a), newSystems(a), newProbe(a), newDemo(a), newVersion(a)},
+		"know": {newValidate(a), newSystems(a), newProbe(a), newDemo(a), newVersion(a), newCompletion(a)},
 	} {
 		for _, c := range cmds {
 			c.GroupID = group
@@ -103,65 +98,4 @@ a way back, and proves by measurement that their users did not notice.`,
 		}
 	}
 	return root
-}
-
-// exitError is an error that knows its exit code.
-type exitError struct {
-	code int
-	err  error
-	next string // what to try
-}
-
-func (e *exitError) Error() string { return e.err.Error() }
-func (e *exitError) Unwrap() error { return e.err }
-
-// inputError marks an error as the user's: nothing was changed.
-func inputError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return &exitError{code: exitInput, err: err}
-}
-
-func inputErrorf(format string, args ...any) error { return inputError(fmt.Errorf(format, args...)) }
-
-// report prints an error once and names its exit code. It is the only place that does.
-func (a *app) report(cmd *cobra.Command, err error) int {
-	code, next := classify(err)
-	if cmd != nil && cmd.Name() == "theseus" || next == "" && code == exitInput {
-		next = firstNonEmpty(next, "see: "+cmd.CommandPath()+" --help")
-	}
-	if a.json {
-		a.printJSON(map[string]any{"error": err.Error(), "exitCode": code, "next": next})
-	} else {
-		fmt.Fprintln(a.err, "theseus: "+err.Error())
-		if next != "" {
-			fmt.Fprintln(a.err, next)
-		}
-	}
-	return code
-}
-
-// classify finds the exit code of an error.
-func classify(err error) (code int, next string) {
-	var e *exitError
-	if errors.As(err, &e) {
-		return e.code, e.next
-	}
-	if isInput(err) {
-		return exitInput, ""
-	}
-	if errors.Is(err, context.Canceled) {
-		return exitWaiting, ""
-	}
-	return exitFailed, ""
-}
-
-func firstNonEmpty(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
 }

@@ -4,67 +4,171 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"theseus.dev/api/v1alpha1"
-	"theseus.dev/runner"
+	"theseus.dev/local"
 )
 
 // wanted is which end of an attempt counts as done for a command.
 type wanted int
 
 const (
-	outcomeUpgrade wanted = iota // the attempt succeeded
-	outcomeBack                  // it went back, as asked
-	outcomePause                 // it rests, as asked
+	wantEnd   wanted = iota // the attempt succeeded
+	wantBack                // it went back, as asked
+	wantPause               // it rests, as asked
 )
 
-// outcome names the exit code of where an attempt came to, and the next thing to try.
-func (k *opened) outcome(want wanted, p runner.Pass) error {
-	name := k.name
-	at := p.Status.Attempt
-	if p.Refusal != nil && !wentBack(&p.Status) {
-		return inputError(p.Refusal)
+func wantOf(k v1alpha1.RequestKind) wanted {
+	switch k {
+	case v1alpha1.RequestRollback, v1alpha1.RequestAbort:
+		return wantBack
+	case v1alpha1.RequestPause:
+		return wantPause
+	}
+	return wantEnd
+}
+
+// ended prints the result of a command that drove, and says what it came to.
+func (k *opened) ended(want wanted, before found, refused error) error {
+	var err error
+	if at := k.cluster.Status.Attempt; before.drove(at) {
+		err = k.outcome(want, at)
+	} else if refused != nil {
+		return k.refused(refused)
 	}
 	switch {
-	case at == nil:
+	case k.json:
+		k.printJSON(k.cluster)
+	case err == nil:
+		k.printf("%s %s\n", k.name, inShort(&k.cluster.Status))
+	}
+	return err
+}
+
+// inShort says what runs: "runs 3.6.16, 3 of 3 members ready".
+func inShort(st *v1alpha1.ClusterStatus) string {
+	text := fmt.Sprintf("runs %s, %d of %d members ready", st.CurrentVersion, st.ReadyReplicas, st.Replicas)
+	if st.ReadyReplicas == 0 {
+		text = fmt.Sprintf("does not run: none of %d members is ready", st.Replicas)
+	}
+	if at := st.Attempt; at != nil && at.Phase == v1alpha1.PhasePaused {
+		text += "; " + at.Rest
+	}
+	return text
+}
+
+// refused is a spec that the core will not follow. That what failed is not tried again by itself is no mistake of the
+// user's: a script must not take a rollback for a typing mistake, whenever it comes to see it.
+func (k *opened) refused(err error) error {
+	st := &k.cluster.Status
+	why := "; to see why: theseus history " + k.name + " --events"
+	switch {
+	case st.FailedTarget != "" && st.FailedTarget == k.cluster.Spec.Version:
+		return &exitError{code: exitFailed, err: err, next: "to try again: theseus upgrade " + k.name + " --to " + st.FailedTarget + why}
+	case st.FailedRevision != "":
+		return &exitError{code: exitFailed, err: err, next: "to try again: theseus retry " + k.name + why}
+	}
+	return inputError(err)
+}
+
+// outcome is where an attempt came to, with the exit code and the next thing to try; nil where that is what was wanted.
+func (k *opened) outcome(want wanted, at *v1alpha1.Attempt) error {
+	name := k.name
+	switch {
+	case at.Phase == v1alpha1.PhaseSucceeded,
+		at.Phase.Ended() && want == wantBack,
+		at.Phase == v1alpha1.PhasePaused && want == wantPause:
 		return nil
-	case at.Phase == v1alpha1.PhaseSucceeded:
-		return nil
-	case at.Phase.Ended():
-		if want == outcomeBack {
-			return nil
-		}
-		return k.failed(at, fmt.Sprintf("%s: attempt %d ended %s at %s", name, at.ID, at.Phase, p.Status.CurrentVersion),
-			fmt.Sprintf("see: theseus history %s --events; to try again: theseus upgrade %s --to %s", name, name, at.To))
 	case at.Phase == v1alpha1.PhaseStopped:
-		return &exitError{code: exitUnknown, err: fmt.Errorf("%s: %s", name, at.Rest), next: fmt.Sprintf("look at it, then: theseus resume %s, or theseus rollback %s", name, name)}
-	case at.Phase == v1alpha1.PhasePaused && want == outcomePause:
-		return nil
-	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil:
-		return k.failed(at, fmt.Sprintf("%s: paused in step %s", name, at.Failure.Step),
-			fmt.Sprintf("when the cause is gone: theseus resume %s; to go back: theseus rollback %s", name, name))
+		return &exitError{code: exitUnknown, err: fmt.Errorf("%s: %s", name, at.Rest), next: k.advice(at)}
+	case at.Failure != nil && (at.Phase.Ended() || at.Phase == v1alpha1.PhasePaused):
+		return &exitError{code: exitFailed, err: fmt.Errorf("%s: %s: %s: %s", name, came(at), at.Failure.Object, at.Failure.Message), next: k.advice(at)}
+	case at.Phase.Ended():
+		return &exitError{code: exitFailed, err: fmt.Errorf("%s: %s", name, came(at)), next: k.advice(at)}
 	case at.Phase == v1alpha1.PhasePaused:
-		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: %s", name, at.Rest), next: "to go on: theseus resume " + name}
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: %s", name, at.Rest), next: k.advice(at)}
 	case at.WaitingFor != nil:
-		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: waits for a person: %s: %s", name, at.WaitingFor.Object, at.WaitingFor.Message),
-			next: fmt.Sprintf("to let it go on: theseus %s %s", at.WaitingFor.Override, name)}
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: waits for a person: %s: %s", name, at.WaitingFor.Object, at.WaitingFor.Message), next: k.advice(at)}
 	}
 	return nil
 }
 
-// wentBack says that the last attempt at what the spec still wants did not succeed. That it is not tried again by itself is
-// then no mistake of the user's: the attempt's end is what there is to tell.
-func wentBack(st *v1alpha1.ClusterStatus) bool {
-	at := st.Attempt
-	return at != nil && at.Phase.Ended() && at.Phase != v1alpha1.PhaseSucceeded && (st.FailedTarget != "" || st.FailedRevision != "")
+// came says how far an attempt that did not succeed came.
+func came(at *v1alpha1.Attempt) string {
+	what := describe(at)
+	switch at.Phase {
+	case v1alpha1.PhaseRolledBack:
+		return what + " was rolled back; the members run " + baseVersion(at)
+	case v1alpha1.PhaseAborted:
+		return what + " was given up before anything was disrupted"
+	case v1alpha1.PhaseSuperseded:
+		return what + " gave way to another target before anything was disrupted"
+	}
+	return what + " is paused"
 }
 
-// failed is a failure with its cause and, of a member, its own last log lines.
-func (k *opened) failed(at *v1alpha1.Attempt, what, next string) error {
-	if at.Failure != nil {
-		what += ": " + at.Failure.Object + ": " + at.Failure.Message
+func baseVersion(at *v1alpha1.Attempt) string {
+	if at.Base != nil {
+		return at.Base.Spec.Version
 	}
-	return &exitError{code: exitFailed, err: errors.New(what), next: next}
+	return at.From
+}
+
+// describe names an attempt: "the upgrade from 1.0.0 to 1.1.0".
+func describe(at *v1alpha1.Attempt) string {
+	switch at.Kind {
+	case v1alpha1.AttemptUpgrade:
+		return fmt.Sprintf("the upgrade from %s to %s", at.From, at.To)
+	case v1alpha1.AttemptCreate:
+		return "the first start at " + at.To
+	case v1alpha1.AttemptStart:
+		return "the start at " + at.To
+	}
+	return "the rolling restart at " + at.To
+}
+
+// advice is the next thing to try for an attempt as it stands now; empty where there is nothing to do.
+func (k *opened) advice(at *v1alpha1.Attempt) string {
+	name := k.name
+	switch {
+	case at == nil || at.Phase == v1alpha1.PhaseSucceeded:
+		return ""
+	case at.Phase.Ended() && at.Kind == v1alpha1.AttemptUpgrade:
+		return fmt.Sprintf("to see why: theseus history %s --events; to try again: theseus upgrade %s --to %s", name, name, at.To)
+	case at.Phase.Ended():
+		return fmt.Sprintf("to see why: theseus history %s --events; to try again: theseus retry %s", name, name)
+	case at.Phase == v1alpha1.PhaseStopped:
+		return fmt.Sprintf("look whether it happened, then do it again and go on: theseus resume %s; or go back: theseus rollback %s", name, name)
+	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil:
+		next := fmt.Sprintf("when the cause is gone: theseus resume %s", name)
+		if at.Base != nil {
+			next += "; to go back: theseus rollback " + name
+		}
+		return next
+	case at.Phase == v1alpha1.PhasePaused:
+		return fmt.Sprintf("to go on: theseus resume %s; to go back: theseus rollback %s", name, name)
+	case at.WaitingFor != nil && at.WaitingFor.Deadline == nil && at.WaitingFor.Override != "":
+		return fmt.Sprintf("to let it go on: theseus %s; to go back: theseus rollback %s", command(at.WaitingFor.Override, name), name)
+	case k.state.Driver() == nil:
+		return "nobody drives it now; to go on: theseus upgrade " + name
+	}
+	return ""
+}
+
+// command puts the cluster's name into a request as the journal writes it: "override 'soak'" is asked by "override kv 'soak'".
+func command(request, name string) string {
+	verb, rest, _ := strings.Cut(request, " ")
+	return strings.TrimSpace(verb + " " + name + " " + rest)
+}
+
+// verb is a request as one types it.
+func verb(kind v1alpha1.RequestKind) string {
+	if kind == v1alpha1.RequestAdoptSystem {
+		return "adopt-system"
+	}
+	return strings.ToLower(string(kind))
 }
 
 // interrupted says where a command that was cut short leaves things.
@@ -72,6 +176,26 @@ func (k *opened) interrupted(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted; the members go on serving, and nothing is lost", k.name),
+	if err := k.reload(); err != nil {
+		return err
+	}
+	if k.json {
+		k.printJSON(k.cluster)
+	}
+	at := k.attempt()
+	if at == nil {
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted", k.name), next: "see: theseus status " + k.name}
+	}
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted in %s; the members go on, and nothing is lost", k.name, describe(at)),
 		next: fmt.Sprintf("to continue: theseus upgrade %s; to see where it stands: theseus status %s", k.name, k.name)}
+}
+
+func equalSpecs(a, b *v1alpha1.ClusterSpec) bool { return reflect.DeepEqual(a, b) }
+
+// busy is the refusal of a second driver, with what one can do meanwhile.
+func busy(name string, err error) error {
+	if !is[*local.BusyError](err) {
+		return err
+	}
+	return &exitError{code: exitInput, err: err, next: fmt.Sprintf("to watch: theseus status %s --watch; to stop it for now: theseus pause %s", name, name)}
 }

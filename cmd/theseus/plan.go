@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/upgrade"
 )
 
@@ -29,103 +31,141 @@ Nothing is changed.`,
 	return c
 }
 
+// target is a spec with the version that is wanted, and the plan to it.
+type target struct {
+	spec  *v1alpha1.ClusterSpec
+	plan  *upgrade.Plan // nil: nothing to do
+	again bool          // it failed before, and who names it asks for another try
+}
+
+// planTo plans the way to a version, or refuses it. Nothing is changed.
+func (k *opened) planTo(ctx context.Context, version string) (*target, error) {
+	t := &target{spec: k.cluster.Spec.DeepCopy(), again: version != "" && k.cluster.Status.FailedTarget == version}
+	if version != "" {
+		t.spec.Version = version
+		if err := k.mayGoTo(version); err != nil {
+			return nil, err
+		}
+		if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, t.spec); err != nil {
+			return nil, inputError(err)
+		}
+	}
+	var err error
+	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
+		return nil, k.refused(err)
+	}
+	return t, nil
+}
+
+func (k *opened) mayGoTo(version string) error {
+	if k.cluster.Status.Applied == nil {
+		return inputNext("bring it up first: theseus upgrade "+k.name, "%s was never started to its end", k.name)
+	}
+	if err := k.system.CheckVersion(version); err != nil {
+		return inputError(fmt.Errorf("--to: %w", err))
+	}
+	return nil
+}
+
+func (t *target) warnings() []string {
+	if t.plan == nil {
+		return nil
+	}
+	return t.plan.Warnings
+}
+
+// versions are those that members run on the way.
+func (t *target) versions() []string {
+	if t.plan == nil {
+		return nil
+	}
+	var out []string
+	for _, h := range t.plan.Hops {
+		out = append(out, h.To)
+	}
+	return out
+}
+
 func (a *app) showPlan(ctx context.Context, name, to string) error {
 	k, err := a.open(name)
 	if err != nil {
 		return err
 	}
-	if to != "" {
-		k.cluster.Spec.Version = to
-	}
-	p, err := k.plan(ctx)
+	t, err := k.planTo(ctx, to)
 	if err != nil {
 		return err
 	}
-	a.printPlan(name, p)
+	if err := k.programsFor(t.spec, t.versions()...); err != nil {
+		t.plan.Warnings = append(t.plan.Warnings, err.Error())
+	}
+	a.printPlan(name, t.plan)
 	return nil
 }
 
+// showPlanTo prints the plan to a version as talk.
+func (a *app) showPlanTo(ctx context.Context, name, to string) error {
+	talk := *a
+	talk.out, talk.json = a.err, false
+	return talk.showPlan(ctx, name, to)
+}
+
 func (a *app) printPlan(name string, p *upgrade.Plan) {
-	if a.json {
+	switch {
+	case a.json:
 		a.printJSON(p)
 		return
-	}
-	if p == nil {
+	case p == nil:
 		a.printf("nothing to do: %s is as its spec says\n", name)
 		return
 	}
-	a.printf("%s %s", strings.ToLower(string(p.Kind)), name)
+	what := strings.ToLower(string(p.Kind)) + " " + name
 	if p.From != "" && p.From != p.To {
-		a.printf(" from %s", p.From)
+		what += " from " + p.From
 	}
-	a.printf(" to %s, in about %s\n", p.To, seconds(p.Seconds))
-	for i, h := range p.Hops {
-		if len(p.Hops) > 1 {
-			a.printf("\nhop %d of %d: %s to %s\n", i+1, len(p.Hops), h.From, h.To)
-		}
-		if h.Note != "" {
-			a.printf("  note: %s\n", h.Note)
-		}
-		a.table(nil, planRows(h.Steps))
-	}
-	for _, w := range p.Warnings {
-		a.printf("\nwarning: %s", w)
+	a.printf("%s to %s, in about %s\n", what, p.To, seconds(p.Seconds))
+	for i := range p.Hops {
+		a.printHop(p, i)
 	}
 	if len(p.Warnings) > 0 {
 		a.printf("\n")
 	}
+	for _, w := range p.Warnings {
+		a.printf("warning: %s\n", w)
+	}
 }
 
-func planRows(steps []upgrade.PlannedStep) [][]string {
-	var rows [][]string
-	for _, st := range steps {
-		name := st.Name
-		if st.Disrupts {
-			name += " (one member after the other)"
-		}
-		if st.Irreversible {
-			name += ", no plain way back behind it"
-		}
+func (a *app) printHop(p *upgrade.Plan, i int) {
+	h := &p.Hops[i]
+	a.printf("\n")
+	if len(p.Hops) > 1 {
+		a.printf("hop %d of %d: %s to %s\n", i+1, len(p.Hops), h.From, h.To)
+	}
+	if h.Note != "" {
+		a.printf("note: %s\n", h.Note)
+	}
+	width := 0
+	for _, st := range h.Steps {
+		width = max(width, len(stepTitle(st)))
+	}
+	for j, st := range h.Steps {
 		took := ""
 		if st.Seconds > 0 {
 			took = "~" + seconds(st.Seconds)
 		}
-		first := ""
-		if len(st.Waits) > 0 {
-			first = "waits for " + st.Waits[0]
-		}
-		rows = append(rows, []string{"  · " + name, took, first})
-		for _, w := range rest(st.Waits) {
-			rows = append(rows, []string{"", "", "          " + w})
+		a.printf("%s\n", strings.TrimRight(fmt.Sprintf("%3d  %-*s  %s", j+1, width, stepTitle(st), took), " "))
+		for _, w := range st.Waits {
+			a.printf("       until %s\n", w)
 		}
 	}
-	return rows
 }
 
-func rest(list []string) []string {
-	if len(list) == 0 {
-		return nil
+func stepTitle(st upgrade.PlannedStep) string {
+	title := st.Name
+	if st.Disrupts {
+		title += ", one member after the other"
 	}
-	return list[1:]
-}
-
-func oneName(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return inputErrorf("give the name of one cluster; `theseus status` lists them")
+	if st.Irreversible {
+		title += ", no plain way back behind it"
 	}
-	return nil
-}
-
-func atMostOneName(_ *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return inputErrorf("give the name of one cluster, got %s", strings.Join(args, " "))
-	}
-	return nil
-}
-
-func oneFile(_ *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return inputErrorf("give one file, got %d", len(args))
-	}
-	return nil
+	return title
 }

@@ -32,6 +32,22 @@ func (s streams) terminal() (width int, ok bool) {
 	return w, true
 }
 
+// The colours of talk.
+const (
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+	dim    = "2"
+)
+
+// paint colours talk for a person at a terminal who does not mind (https://no-color.org).
+func (s streams) paint(colour, text string) string {
+	if _, ok := s.terminal(); !ok || colour == "" || os.Getenv("NO_COLOR") != "" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
 func (s streams) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }
 
 // talkf is for people and never for scripts.
@@ -47,7 +63,8 @@ func (s streams) printJSON(v any) {
 
 // table prints rows in columns.
 func (s streams) table(head []string, rows [][]string) {
-	t := tabwriter.NewWriter(s.out, 0, 0, 3, ' ', 0)
+	var text strings.Builder
+	t := tabwriter.NewWriter(&text, 0, 0, 3, ' ', 0)
 	if len(head) > 0 {
 		fmt.Fprintln(t, strings.Join(head, "\t"))
 	}
@@ -55,6 +72,9 @@ func (s streams) table(head []string, rows [][]string) {
 		fmt.Fprintln(t, strings.Join(r, "\t"))
 	}
 	t.Flush()
+	for l := range strings.Lines(text.String()) {
+		s.printf("%s\n", strings.TrimRight(l, " \n"))
+	}
 }
 
 // roughly is a duration as people say it.

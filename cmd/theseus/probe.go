@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -206,9 +205,9 @@ func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most t
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	began := k.serialEnded()
+	began := k.cluster.Status.Serial
 	running := false
-	shown := newProgress(a.streams, &k.cluster.Status)
+	events := newTail(k.cluster.Status.Events)
 	for {
 		select {
 		case <-ctx.Done():
@@ -221,8 +220,8 @@ func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most t
 			return err
 		}
 		at := k.cluster.Status.Attempt
-		for _, e := range shown.news(k.cluster.Status.Events) {
-			m.Step(strings.TrimSpace(eventLine(e)))
+		for _, e := range events.next(k.cluster.Status.Events) {
+			m.Step(eventLine(e))
 		}
 		switch {
 		case at == nil || at.ID <= began && at.Phase.Ended():

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -10,24 +11,26 @@ import (
 )
 
 // progress shows a running attempt: each event once as a line, and on a terminal a last line that says what is
-// waited for now.
+// waited for now. Without a terminal a wait that lasts is told once.
 type progress struct {
-	streams
-	width int // of the terminal, 0 without one
-	shown v1alpha1.Event
-	fresh bool // nothing was shown yet: events from before are not news
-	line  string
-	wait  string // last wait that was told without a terminal
+	*app
+	tail
+	story *story
+	width int    // of the terminal, 0 without one
+	drawn string // the last line on the terminal
+	told  string // the last wait that was told
+	lines bool   // events go to stdout as JSON, a line each, and nothing is talked
 }
 
-func newProgress(s streams, status *v1alpha1.ClusterStatus) *progress {
-	p := &progress{streams: s}
-	p.width, _ = s.terminal()
-	if n := len(status.Events); n > 0 {
-		p.shown = status.Events[n-1]
-	} else {
-		p.fresh = true
+// longWait is how long a wait lasts before it is told without a terminal.
+const longWait = 5 * time.Second
+
+func newProgress(a *app, status *v1alpha1.ClusterStatus) *progress {
+	p := &progress{app: a, tail: newTail(status.Events), story: newStory()}
+	for _, e := range status.Events {
+		p.story.tell(e) // so that what is under way has its beginning
 	}
+	p.width, _ = a.terminal()
 	return p
 }
 
@@ -35,126 +38,105 @@ func newProgress(s streams, status *v1alpha1.ClusterStatus) *progress {
 func (p *progress) pass(pass runner.Pass) {
 	p.status(&pass.Cluster.Status)
 	if pass.ActError != nil {
-		p.say(time.Now(), "begin "+string(pass.Act.Act)+": "+pass.ActError.Error())
+		p.say(time.Now(), line{about: subject(pass.Act.Member), text: fmt.Sprintf("%s: %v; it is tried again", strings.ToLower(string(pass.Act.Act)), pass.ActError), bad: true})
 	}
 }
 
 func (p *progress) status(st *v1alpha1.ClusterStatus) {
-	for _, e := range p.news(st.Events) {
-		p.say(e.At.Time, eventLine(e))
+	for _, e := range p.next(st.Events) {
+		p.event(e)
+		if p.watch != nil {
+			p.watch(e)
+		}
+	}
+	if p.lines {
+		return
 	}
 	p.now(nowLine(st))
+	if at := st.Attempt; p.width == 0 && at != nil && !at.Phase.Ended() && at.WaitingFor != nil {
+		p.wait(at.WaitingFor)
+	}
 }
 
-// news are the events behind the last one shown. If that one has left the bounded list, all are new.
-func (p *progress) news(events []v1alpha1.Event) []v1alpha1.Event {
-	from := 0
-	if !p.fresh {
-		for i := len(events) - 1; i >= 0; i-- {
-			if events[i] == p.shown {
-				from = i + 1
-				break
-			}
-		}
-	}
-	if len(events) > 0 {
-		p.shown, p.fresh = events[len(events)-1], false
-	}
-	return events[from:]
-}
-
-func eventLine(e v1alpha1.Event) string {
-	text := e.Reason
-	if e.Object != "" {
-		text += "  " + e.Object
-	}
-	if e.Message != "" {
-		text += ": " + strings.TrimSpace(e.Message)
-	}
-	if e.Warning {
-		text = "! " + text
-	} else {
-		text = "  " + text
-	}
-	return text
-}
-
-func (p *progress) say(at time.Time, text string) {
-	p.clear()
-	fmt.Fprintf(p.err, "%s %s\n", at.Local().Format(time.TimeOnly), text)
-	p.redraw()
-}
-
-// nowLine is where an attempt stands, in a line.
-func nowLine(st *v1alpha1.ClusterStatus) string {
-	a := st.Attempt
-	if a == nil || a.Phase.Ended() {
-		return ""
-	}
-	text := fmt.Sprintf("%s %s → %s", strings.ToLower(string(a.Phase)), a.From, a.To)
-	if a.From == "" || a.From == a.To {
-		text = fmt.Sprintf("%s %s", strings.ToLower(string(a.Kind)), a.To)
-	}
-	if len(a.Hops) > 1 {
-		text += fmt.Sprintf(", hop %d of %d", a.Hop+1, len(a.Hops))
-	}
-	if step := currentStep(a); step != nil {
-		text += ", " + step.Name
-		if step.Message != "" {
-			text += " (" + step.Message + ")"
-		}
-	}
-	if w := a.WaitingFor; w != nil {
-		text += "; waits for " + waitText(w)
-	}
-	return text
-}
-
-func waitText(w *v1alpha1.WaitingFor) string {
-	text := w.Object + ": " + w.Rule
-	if w.Message != "" && w.Message != w.Rule {
-		text += " (" + w.Message + ")"
-	}
-	if w.Left != "" {
-		text += ", " + w.Left + " left"
-	}
-	return text
-}
-
-func currentStep(a *v1alpha1.Attempt) *v1alpha1.StepStatus {
-	for i := range a.Steps {
-		if p := a.Steps[i].Phase; p == v1alpha1.StepRunning || p == v1alpha1.StepUndoing {
-			return &a.Steps[i]
-		}
-	}
-	for i := range a.Steps {
-		if a.Steps[i].Phase == v1alpha1.StepPending {
-			return &a.Steps[i]
-		}
-	}
-	return nil
-}
-
-// now keeps the last line up to date on a terminal. Elsewhere a wait is told once, when it has lasted.
-func (p *progress) now(text string) {
-	if p.width > 0 {
-		if text != p.line {
-			p.clear()
-			p.line = text
-			p.redraw()
+func (p *progress) event(e v1alpha1.Event) {
+	if p.lines {
+		text, err := json.Marshal(e)
+		if err == nil {
+			p.printf("%s\n", text)
 		}
 		return
 	}
+	if l := p.story.tell(e); !l.detail {
+		p.say(e.At.Time, l)
+	}
 }
 
-func (p *progress) redraw() {
-	if p.width > 0 && p.line != "" {
-		fmt.Fprint(p.err, cut(p.line, p.width-1))
+func (p *progress) say(at time.Time, l line) {
+	p.clear()
+	p.talkf("%s", p.stamped(at.Local().Format(time.TimeOnly), l))
+	p.draw()
+}
+
+// stamped is a line with its time, in colour.
+func (s streams) stamped(at string, l line) string {
+	text, colour := plain("", l), ""
+	switch {
+	case l.bad:
+		colour = yellow
+	case l.good:
+		colour = green
+	}
+	return s.paint(dim, at) + s.paint(colour, text)
+}
+
+// plain is a line with its time, aligned. Further lines of a text stand below its first.
+func plain(at string, l line) string {
+	mark := "  "
+	if l.bad {
+		mark = "! "
+	}
+	text := l.text
+	if l.about != "" {
+		text = fmt.Sprintf("%-18s %s", l.about, l.text)
+	}
+	return at + " " + mark + strings.ReplaceAll(text, "\n", "\n               ")
+}
+
+// wait tells a wait that has lasted, once.
+func (p *progress) wait(w *v1alpha1.WaitingFor) {
+	key := w.Object + "\x00" + w.Rule + "\x00" + w.Since.String()
+	if key == p.told || time.Since(w.Since.Time) < longWait {
+		return
+	}
+	p.told = key
+	p.say(time.Now(), line{about: subject(w.Object), text: "waiting for " + strings.TrimPrefix(waitText(w), subject(w.Object)+": ") + until(w)})
+}
+
+// until says when a wait becomes a failure.
+func until(w *v1alpha1.WaitingFor) string {
+	if w.Deadline == nil {
+		return ""
+	}
+	return ", until " + w.Deadline.Local().Format(time.TimeOnly) + " if nothing gets better"
+}
+
+// now keeps the last line up to date on a terminal.
+func (p *progress) now(text string) {
+	if p.width > 0 && text != p.drawn {
+		p.clear()
+		p.drawn = text
+		p.draw()
+	}
+}
+
+func (p *progress) draw() {
+	if p.width > 0 && p.drawn != "" {
+		fmt.Fprint(p.err, cut(p.drawn, p.width-1))
 	}
 }
 
 func (p *progress) clear() {
-	if p.width > 0 {
+	if p.width > 0 && p.drawn != "" {
 		fmt.Fprint(p.err, "\r\x1b[K")
 	}
 }
@@ -162,9 +144,40 @@ func (p *progress) clear() {
 // close takes the last line away.
 func (p *progress) close() {
 	p.clear()
-	p.line = ""
+	p.drawn = ""
 }
 
+// tail remembers how far a list of events was read.
+type tail struct {
+	shown v1alpha1.Event
+	fresh bool // nothing was read yet
+}
+
+// newTail begins behind the events that there are.
+func newTail(events []v1alpha1.Event) tail {
+	t := tail{fresh: true}
+	t.next(events)
+	return t
+}
+
+// next are the events behind the last one read. If that one has left the bounded list, all are new.
+func (t *tail) next(events []v1alpha1.Event) []v1alpha1.Event {
+	from := 0
+	if !t.fresh {
+		for i := len(events) - 1; i >= 0; i-- {
+			if events[i] == t.shown {
+				from = i + 1
+				break
+			}
+		}
+	}
+	if len(events) > 0 {
+		t.shown, t.fresh = events[len(events)-1], false
+	}
+	return events[from:]
+}
+
+// cut keeps a text in one line of a width.
 func cut(s string, width int) string {
 	r := []rune(strings.ReplaceAll(s, "\n", " "))
 	if len(r) > width && width > 1 {

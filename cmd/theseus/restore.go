@@ -40,7 +40,7 @@ func (a *app) restore(ctx context.Context, file, from, url string) error {
 		return err
 	}
 	if from == "" {
-		return inputErrorf("--from: name the backup; `theseus backup NAME --list` lists them")
+		return inputErrorf("--from: name the backup; \"theseus backup NAME --list\" lists them")
 	}
 	if f.system.API().Restore == nil {
 		return inputErrorf("System %s does not say how a backup is restored", f.system.Name())
@@ -51,12 +51,12 @@ func (a *app) restore(ctx context.Context, file, from, url string) error {
 	if url == "" {
 		return inputErrorf("--url: say where the backup is, or set spec.backup.url in %s", file)
 	}
-	k, err := a.openFile(ctx, f)
+	k, err := a.openFile(f)
 	if err != nil {
 		return err
 	}
 	if k.state != nil {
-		return &exitError{code: exitInput, err: fmt.Errorf("cluster %s exists, and nothing is restored over a cluster that exists", k.name), next: "give the new cluster another metadata.name in " + file}
+		return inputNext("give the new cluster another metadata.name in "+file, "cluster %s exists, and nothing is restored over a cluster that exists", k.name)
 	}
 	return k.restore(ctx, f, from, url)
 }
@@ -64,6 +64,9 @@ func (a *app) restore(ctx context.Context, file, from, url string) error {
 // restore gets the backup, makes every member's data folder from it, and starts the cluster. If the data cannot be made,
 // nothing of the new cluster stays.
 func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) error {
+	if err := k.programsFor(&f.cluster.Spec, f.cluster.Spec.Version); err != nil {
+		return err
+	}
 	store, err := backup.Open(ctx, url)
 	if err != nil {
 		return inputError(err)
@@ -73,41 +76,80 @@ func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) 
 	if err != nil {
 		return err
 	}
-	if err := k.programsFor(k.system, &f.cluster.Spec, f.cluster.Spec.Version); err != nil {
-		return err
-	}
 	work, err := os.MkdirTemp("", "theseus-restore-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
 	got := filepath.Join(work, "backup")
-	k.talkf("getting %s", name)
-	proof, err := store.Get(ctx, name, got)
+	proof, err := k.fetch(ctx, store, name, got)
 	if err != nil {
-		if errors.Is(err, backup.ErrNotFound) {
-			return inputError(err)
-		}
 		return err
 	}
-	if proof.System.Name != k.system.Name() {
-		return inputErrorf("--from %s: it is a backup of %s, and the new cluster is %s", from, proof.System.Name, k.system.Name())
+	if v := f.cluster.Spec.Version; name.From != v {
+		k.talkf("warning: the backup was taken at %s and %s runs %s", name.From, k.name, v)
 	}
-	if err := k.create(f.cluster); err != nil {
+	if err := k.createFilled(ctx, f.cluster, got); err != nil {
 		return err
 	}
-	if err := k.fillMembers(ctx, got); err != nil {
-		home, homeErr := k.homeFolder()
-		if homeErr == nil {
-			homeErr = home.Delete(k.name)
-		}
-		return errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), homeErr)
-	}
-	if err := k.driveTo(ctx, outcomeUpgrade, nil); err != nil {
+	if err := k.driveTo(ctx, wantEnd, nil); err != nil {
 		return err
 	}
 	k.talkf("%s has the data of %s, taken %s; what was written after that is not in it", k.name, name, proof.Started.Local().Format(time.DateTime))
 	return nil
+}
+
+// fetch gets a backup that is whole and of this System. What is not is the user's to choose anew: nothing was made yet.
+func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Name, into string) (backup.Proof, error) {
+	k.talkf("getting %s", name)
+	proof, err := store.Get(ctx, name, into)
+	switch {
+	case errors.Is(err, context.Canceled):
+		return proof, err
+	case err != nil:
+		return proof, inputNext("choose another: theseus backup "+name.Cluster+" --list", "backup %s: %w", name, err)
+	case proof.System.Name != k.system.Name():
+		return proof, inputErrorf("backup %s: it is one of %s, and %s is a %s", name, proof.System.Name, k.name, k.system.Name())
+	}
+	return proof, nil
+}
+
+// createFilled makes the new cluster with its data. A mark stands beside it until the data is whole, so that a cluster
+// with half of its data is never started.
+func (k *opened) createFilled(ctx context.Context, c *v1alpha1.Cluster, got string) error {
+	home, err := k.homeFolder()
+	if err != nil {
+		return err
+	}
+	mark := restoreMark(home, k.name)
+	if err := os.MkdirAll(string(home), 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return err
+	}
+	if err := k.create(c); err != nil {
+		return errors.Join(err, os.Remove(mark))
+	}
+	if err := k.fillMembers(ctx, got); err != nil {
+		return errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), home.Delete(k.name), os.Remove(mark))
+	}
+	return os.Remove(mark)
+}
+
+func restoreMark(home local.Home, name string) string {
+	return filepath.Join(string(home), ".restoring-"+name)
+}
+
+// interruptedRestore refuses a cluster whose data is not whole.
+func interruptedRestore(home local.Home, name string) error {
+	if _, err := os.Stat(restoreMark(home, name)); err != nil {
+		return nil
+	}
+	if _, err := home.Open(name); err != nil {
+		return nil // it was interrupted before there was a cluster
+	}
+	return inputNext(fmt.Sprintf("if that does not run any more: theseus down %s --delete-data, then restore again", name), "%s: its restore has not ended", name)
 }
 
 // fillMembers makes the data folder of each member of the restored component.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
 )
@@ -15,6 +17,10 @@ func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show clusters, or one with its attempt and what it waits for",
+		Long: `Show all clusters, or one as a fresh look at its members shows it, with the attempt
+that runs or was the last one, and what it waits for. With --watch go on and
+print what happens, until the attempt that runs, or the next one, has ended;
+with --json too, an event a line.`,
 		Example: `  theseus status
   theseus status kv
   theseus status kv --watch
@@ -22,10 +28,12 @@ func newStatus(a *app) *cobra.Command {
 		Args:              atMostOneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			switch {
+			case len(args) == 0 && watch:
+				return inputErrorf("--watch: name the cluster to watch")
+			case len(args) == 0:
 				return a.statusOfAll()
-			}
-			if watch {
+			case watch:
 				return a.watchStatus(c.Context(), args[0])
 			}
 			return a.statusOf(c.Context(), args[0])
@@ -35,18 +43,116 @@ func newStatus(a *app) *cobra.Command {
 	return c
 }
 
-func (a *app) printStatus(cl *v1alpha1.Cluster) {
-	if a.json {
-		a.printJSON(cl)
-		return
+// statusOfAll prints a line for each cluster. One that cannot be read hides no other.
+func (a *app) statusOfAll() error {
+	names, err := a.names()
+	if err != nil {
+		return err
 	}
-	st := &cl.Status
+	var rows [][]string
+	all := []*v1alpha1.Cluster{}
+	var unread error
+	for _, name := range names {
+		k, err := a.open(name)
+		if err != nil {
+			unread = firstError(unread, err)
+			rows = append(rows, []string{name, "?", "?", "?", "?", "?", cut(err.Error(), 100)})
+			continue
+		}
+		rows = append(rows, k.row())
+		all = append(all, k.cluster)
+	}
+	switch {
+	case a.json:
+		a.printJSON(all)
+	case len(rows) == 0:
+		a.talkf("there is no cluster yet; \"theseus up FILE\" makes one")
+	default:
+		a.table([]string{"NAME", "VERSION", "DESIRED VERSION", "DESIRED MEMBERS", "READY MEMBERS", "AGE", "DOING"}, rows)
+	}
+	return unread
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+func (k *opened) row() []string {
+	c, st := k.cluster, &k.cluster.Status
+	return []string{k.name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
+		roughly(time.Since(c.CreationTimestamp.Time)), or(nowLine(st), "-")}
+}
+
+// statusOf prints one cluster as a fresh look shows it. The journal is not written.
+func (a *app) statusOf(ctx context.Context, name string) error {
+	k, err := a.open(name)
+	if err != nil {
+		return err
+	}
+	if err := k.refresh(ctx); err != nil {
+		return err
+	}
+	if a.json {
+		a.printJSON(k.cluster)
+		return nil
+	}
+	k.printStatus()
+	return nil
+}
+
+// watchEvery is how often the journal's file is looked at: one call of stat.
+const watchEvery = 500 * time.Millisecond
+
+// watchStatus prints events and waits as they come, until the attempt that runs, or the next one, has ended.
+func (a *app) watchStatus(ctx context.Context, name string) error {
+	k, err := a.open(name)
+	if err != nil {
+		return err
+	}
+	before := k.last()
+	show := newProgress(a, &k.cluster.Status)
+	show.lines = a.json
+	a.printed = a.json // what was printed are lines, and a failure is no event
+	defer show.close()
+	a.talkf("%s", or(nowLine(&k.cluster.Status), name+": nothing is under way; waiting for an attempt (Ctrl-C ends)"))
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	stamp := k.state.Stamp()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		now := k.state.Stamp()
+		if now == stamp {
+			continue // nothing was written: nothing is read
+		}
+		stamp = now
+		if err := k.reload(); err != nil {
+			return err
+		}
+		show.status(&k.cluster.Status)
+		if at := k.cluster.Status.Attempt; before.drove(at) && at.Phase.Ended() {
+			show.close()
+			return k.outcome(wantEnd, at)
+		}
+	}
+}
+
+func (k *opened) printStatus() {
+	cl, st := k.cluster, &k.cluster.Status
 	rows := [][]string{
 		{"cluster", cl.Name},
 		{"system", cl.Spec.System},
 		{"version", or(st.CurrentVersion, "none")},
-		{"desired", cl.Spec.Version},
 		{"members", fmt.Sprintf("%d of %d ready", st.ReadyReplicas, st.Replicas)},
+	}
+	if cl.Spec.Version != st.CurrentVersion {
+		rows = append(rows, []string{"desired", cl.Spec.Version})
 	}
 	if len(st.Members.Unready) > 0 {
 		rows = append(rows, []string{"not ready", strings.Join(st.Members.Unready, " ")})
@@ -54,11 +160,24 @@ func (a *app) printStatus(cl *v1alpha1.Cluster) {
 	if st.FailedTarget != "" {
 		rows = append(rows, []string{"failed", "the upgrade to " + st.FailedTarget + "; it is not tried again by itself"})
 	}
-	a.table(nil, rows)
-	a.printConditions(st)
-	if at := st.Attempt; at != nil {
-		a.printAttempt(at)
+	for _, o := range st.Overrides {
+		rows = append(rows, []string{"override", o.Rule + " until " + o.Until.Local().Format(time.TimeOnly)})
 	}
+	k.table(nil, append(rows, conditionRows(st)...))
+	if st.Attempt != nil {
+		k.printAttempt(st.Attempt)
+	}
+}
+
+// conditionRows are the conditions that say more than that all is well; --json has all.
+func conditionRows(st *v1alpha1.ClusterStatus) [][]string {
+	var rows [][]string
+	for _, c := range st.Conditions {
+		if c.Type != v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue {
+			rows = append(rows, []string{strings.ToLower(c.Type), strings.TrimSuffix(c.Reason+": "+cut(c.Message, 100), ": ")})
+		}
+	}
+	return rows
 }
 
 func or(s, instead string) string {
@@ -68,38 +187,38 @@ func or(s, instead string) string {
 	return s
 }
 
-func (a *app) printConditions(st *v1alpha1.ClusterStatus) {
-	var rows [][]string
-	for _, c := range st.Conditions {
-		rows = append(rows, []string{"  " + c.Type, string(c.Status), c.Reason, cut(c.Message, 100)})
-	}
-	if len(rows) > 0 {
-		a.printf("\nconditions\n")
-		a.table(nil, rows)
-	}
-}
-
-func (a *app) printAttempt(at *v1alpha1.Attempt) {
-	a.printf("\nattempt %d: %s", at.ID, strings.ToLower(string(at.Kind)))
-	if at.From != "" && at.From != at.To {
-		a.printf(" from %s", at.From)
-	}
-	a.printf(" to %s, %s", at.To, strings.ToLower(string(at.Phase)))
+func (k *opened) printAttempt(at *v1alpha1.Attempt) {
+	k.printf("\nattempt %d: %s: %s", at.ID, strings.TrimPrefix(describe(at), "the "), phaseWord(at.Phase))
 	if len(at.Hops) > 1 {
-		a.printf(", hop %d of %d (%s to %s)", at.Hop+1, len(at.Hops), at.Hops[at.Hop].From, at.Hops[at.Hop].To)
+		k.printf(", hop %d of %d (%s to %s)", at.Hop+1, len(at.Hops), at.Hops[at.Hop].From, at.Hops[at.Hop].To)
 	}
-	a.printf("\n")
-	if at.Rest != "" {
-		a.printf("  %s\n", at.Rest)
+	k.printf("\n")
+	if at.Failure != nil {
+		k.printf("  because of %s: %s\n", at.Failure.Object, strings.ReplaceAll(at.Failure.Message, "\n", "\n    "))
+	} else if at.Rest != "" {
+		k.printf("  %s\n", at.Rest)
 	}
 	var rows [][]string
 	for i := range at.Steps {
 		rows = append(rows, stepRow(&at.Steps[i]))
 	}
-	a.table(nil, rows)
+	k.table(nil, rows)
 	if w := at.WaitingFor; w != nil {
-		a.printWait(w)
+		k.printWait(w)
 	}
+	if next := k.advice(at); next != "" {
+		k.printf("%s\n", next)
+	}
+}
+
+func phaseWord(p v1alpha1.AttemptPhase) string {
+	switch p {
+	case v1alpha1.PhaseRollingBack:
+		return "going back"
+	case v1alpha1.PhaseRolledBack:
+		return "rolled back"
+	}
+	return strings.ToLower(string(p))
 }
 
 func stepRow(st *v1alpha1.StepStatus) []string {
@@ -128,14 +247,9 @@ func mark(p v1alpha1.StepPhase) string {
 	return "·"
 }
 
-func (a *app) printWait(w *v1alpha1.WaitingFor) {
-	a.printf("waits for %s\n", waitText(w))
-	a.printf("  since %s", w.Since.Local().Format(time.TimeOnly))
-	if w.Deadline != nil {
-		a.printf(", until %s if nothing gets better", w.Deadline.Local().Format(time.TimeOnly))
+func (k *opened) printWait(w *v1alpha1.WaitingFor) {
+	k.printf("waits for %s\n  since %s%s\n", waitText(w), w.Since.Local().Format(time.TimeOnly), until(w))
+	if w.Override != "" && w.Deadline != nil {
+		k.printf("  to go on without it: theseus %s\n", command(w.Override, k.name))
 	}
-	if w.Override != "" {
-		a.printf("; to go on without it: %s", w.Override)
-	}
-	a.printf("\n")
 }

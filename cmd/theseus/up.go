@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"theseus.dev/api/v1alpha1"
+	"theseus.dev/local"
 	"theseus.dev/upgrade"
 )
 
@@ -28,62 +28,72 @@ version use "theseus upgrade".`,
 	return c
 }
 
-func yamlFiles(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return []string{"yaml", "yml"}, cobra.ShellCompDirectiveFilterFileExt
-}
-
 func (a *app) up(ctx context.Context, file string, dry bool) error {
 	f, err := readCluster(file)
 	if err != nil {
 		return err
 	}
-	for _, w := range f.warnings {
-		a.talkf("warning: %s", w)
-	}
-	k, err := a.openFile(ctx, f)
+	k, err := a.openFile(f)
 	if err != nil {
 		return err
 	}
-	if err := k.checkUp(f); err != nil {
+	if err := k.checkUp(file, f); err != nil {
 		return err
 	}
-	if dry {
-		p, err := k.planFor(ctx, &f.cluster.Spec)
-		if err != nil {
+	spec := &f.cluster.Spec
+	plan, err := k.planFor(ctx, spec, false)
+	if err != nil {
+		return err
+	}
+	if plan != nil {
+		if err := k.programsFor(spec, plan.To); err != nil {
 			return err
 		}
-		a.printPlan(f.cluster.Name, p)
+	}
+	if dry {
+		a.printPlan(f.cluster.Name, plan)
 		return nil
 	}
-	if err := k.programsFor(f.system, &f.cluster.Spec, f.cluster.Spec.Version); err != nil {
+	for _, w := range f.warnings {
+		a.talkf("warning: %s", w)
+	}
+	if k.state != nil {
+		return k.accept(ctx, spec, false, "")
+	}
+	if err := k.create(f.cluster); err != nil {
 		return err
 	}
-	return k.bringUp(ctx, f.cluster)
+	return k.driveTo(ctx, wantEnd, nil)
 }
 
-// checkUp refuses what up is not for.
-func (k *opened) checkUp(f *clusterFile) error {
-	if k.cluster == nil {
+// openFile opens the cluster of a file. A new one has a name, a System, and no state yet.
+func (a *app) openFile(f *clusterFile) (*opened, error) {
+	home, err := a.homeFolder()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBackupPlace(string(home), f.cluster); err != nil {
+		return nil, err
+	}
+	k, err := a.open(f.cluster.Name)
+	if is[*local.UnknownClusterError](err) {
+		return &opened{app: a, name: f.cluster.Name, system: f.system, decide: upgrade.New()}, nil
+	}
+	return k, err
+}
+
+// checkUp refuses what up is not for: another version, and what may not change now.
+func (k *opened) checkUp(file string, f *clusterFile) error {
+	if k.state == nil {
 		return nil
 	}
 	old, want := &k.cluster.Spec, &f.cluster.Spec
 	if applied := k.cluster.Status.Applied; applied != nil && !f.system.SameVersion(applied.Spec.Version, want.Version) && want.Version != old.Version {
-		return &exitError{code: exitInput, err: fmt.Errorf("spec.version %s: %s runs %s, and up changes no version", want.Version, f.cluster.Name, applied.Spec.Version),
-			next: fmt.Sprintf("to upgrade: theseus upgrade %s --to %s", f.cluster.Name, want.Version)}
-	}
-	if err := upgrade.CheckEdit(f.system, &k.cluster.Status, old, want); err != nil {
-		return inputError(err)
-	}
-	return nil
-}
-
-// bringUp makes the cluster where it is new, or accepts the new spec, and drives.
-func (k *opened) bringUp(ctx context.Context, c *v1alpha1.Cluster) error {
-	if k.state == nil {
-		if err := k.create(c); err != nil {
-			return err
+		next := fmt.Sprintf("to upgrade: theseus upgrade %s --to %s; to change something else: set spec.version: %s in %s", k.name, want.Version, applied.Spec.Version, file)
+		if f.system.Compare(want.Version, applied.Spec.Version) < 0 {
+			next = fmt.Sprintf("set spec.version: %s in %s; there is no way down", applied.Spec.Version, file)
 		}
-		return k.driveTo(ctx, outcomeUpgrade, nil)
+		return inputNext(next, "spec.version %s: %s runs %s, and up changes no version", want.Version, k.name, applied.Spec.Version)
 	}
-	return k.driveTo(ctx, outcomeUpgrade, func() error { return k.state.AcceptSpec(&c.Spec) })
+	return inputError(upgrade.CheckEdit(f.system, &k.cluster.Status, old, want))
 }

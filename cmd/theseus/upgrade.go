@@ -2,13 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"theseus.dev/api/v1alpha1"
-	"theseus.dev/manifest"
-	"theseus.dev/upgrade"
 )
 
 type upgradeFlags struct {
@@ -49,49 +44,17 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 		return err
 	}
 	if f.to == "" {
-		return k.driveTo(ctx, outcomeUpgrade, nil)
+		return k.driveTo(ctx, wantEnd, nil)
 	}
-	want := k.cluster.DeepCopy()
-	want.Spec.Version = f.to
-	if err := k.mayUpgrade(ctx, want); err != nil {
+	p, err := k.planTo(ctx, f.to)
+	if err != nil {
 		return err
 	}
-	again := k.cluster.Status.FailedTarget == f.to
-	return k.driveTo(ctx, outcomeUpgrade, func() error {
-		if again && k.cluster.Status.FailedTarget == f.to { // asked for by name: that is asking for another try
-			if _, err := k.put(v1alpha1.Request{Kind: v1alpha1.RequestRetry, Reason: "upgrade --to " + f.to}); err != nil {
-				return err
-			}
-		}
-		return k.state.AcceptSpec(&want.Spec)
-	})
-}
-
-// mayUpgrade refuses what can be known to be wrong before anything changes.
-func (k *opened) mayUpgrade(ctx context.Context, want *v1alpha1.Cluster) error {
-	if k.cluster.Status.Applied == nil {
-		return &exitError{code: exitInput, err: fmt.Errorf("%s was never started to its end", want.Name), next: "bring it up first: theseus upgrade " + want.Name}
-	}
-	if err := k.system.CheckVersion(want.Spec.Version); err != nil {
-		return inputError(fmt.Errorf("--to %w", err))
-	}
-	if errs := manifest.ValidateCluster(want, k.system); len(errs) > 0 {
-		return errs
-	}
-	if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, &want.Spec); err != nil {
-		return inputError(err)
-	}
-	plan, err := k.planFor(ctx, &want.Spec)
-	if err != nil || plan == nil {
-		return err
-	}
-	for _, w := range plan.Warnings {
+	for _, w := range p.warnings() {
 		k.talkf("warning: %s", w)
 	}
-	for _, h := range plan.Hops {
-		if err := k.programsFor(k.system, &want.Spec, h.To); err != nil {
-			return err
-		}
+	if err := k.programsFor(p.spec, p.versions()...); err != nil {
+		return err
 	}
-	return nil
+	return k.accept(ctx, p.spec, p.again, "upgrade --to "+f.to)
 }

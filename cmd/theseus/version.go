@@ -14,7 +14,7 @@ var release = "dev"
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Say which Theseus this is", Args: cobra.NoArgs, Example: "  theseus version --json",
+		Use: "version", Short: "Say which Theseus this is", Args: noArguments, Example: "  theseus version --json",
 		RunE: func(*cobra.Command, []string) error {
 			v := map[string]any{"theseus": release, "go": runtime.Version(), "journal": v1alpha1.JournalVersion, "api": v1alpha1.GroupVersion.String()}
 			if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {

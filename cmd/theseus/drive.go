@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os/user"
+	"slices"
+	"time"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/local"
+	"theseus.dev/runner"
+)
+
+// driveTo makes this command the driver and runs until nothing is left to do without a person. change is done once the
+// lock is held, so that nobody else drives by then. It is a *local.BusyError where another command drives.
+func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) error {
+	unlock, err := k.state.Lock()
+	if err != nil {
+		return busy(k.name, err)
+	}
+	defer unlock()
+	if err := k.reload(); err != nil {
+		return err
+	}
+	before := k.last()
+	show := newProgress(k.app, &k.cluster.Status)
+	if change != nil {
+		if err := change(); err != nil {
+			return err
+		}
+	}
+	r := &runner.Runner{Journal: k.state, Inbox: k.state, Library: k.state, Platform: k.platform(), Decider: k.decide, Watch: show.pass}
+	last, err := r.Run(ctx)
+	show.close()
+	if err != nil {
+		return k.interrupted(err)
+	}
+	k.cluster = last.Cluster
+	return k.ended(want, before, last.Refusal)
+}
+
+// last is the attempt that a command finds before it does anything.
+func (k *opened) last() found {
+	at := k.cluster.Status.Attempt
+	return found{serial: k.cluster.Status.Serial, ended: at == nil || at.Phase.Ended()}
+}
+
+// found is what was known of attempts when a command began.
+type found struct {
+	serial int64
+	ended  bool
+}
+
+// drove says whether the attempt that there is now went on, or began, since.
+func (f found) drove(at *v1alpha1.Attempt) bool {
+	return at != nil && (at.ID > f.serial || !f.ended)
+}
+
+// newRequest is a request with an id and who asks.
+func newRequest(kind v1alpha1.RequestKind) v1alpha1.Request {
+	r := v1alpha1.Request{Kind: kind, ID: time.Now().UTC().Format("20060102T150405") + "-" + rand.Text()[:6]}
+	if u, err := user.Current(); err == nil {
+		r.By = u.Username
+	}
+	return r
+}
+
+// request asks something of a cluster. If another command drives it, that one answers and goes on; else this one drives.
+// What would be refused is never asked, so that nothing changes.
+func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) error {
+	k, err := a.open(name)
+	if err != nil {
+		return err
+	}
+	if err := k.wouldAccept(ctx, r); err != nil {
+		return err
+	}
+	ask := func() error { return k.state.Ask(r) } // once: the id is the same
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for {
+		err := k.driveTo(ctx, wantOf(r.Kind), ask)
+		if !is[*local.BusyError](err) {
+			return errors.Join(k.refusal(r.ID), err)
+		}
+		if err := ask(); err != nil {
+			return err
+		}
+		if err := k.reload(); err != nil {
+			return err
+		}
+		if answer := k.answer(r.ID); answer != nil {
+			return k.told(answer)
+		}
+		select {
+		case <-ctx.Done():
+			return &exitError{code: exitWaiting, err: errors.New("interrupted before the answer; the request stays and is answered by whoever drives"), next: "see: theseus status " + name}
+		case <-t.C: // the one that drove may have ended: then this one does
+		}
+	}
+}
+
+// wouldAccept asks the core what it would answer now.
+func (k *opened) wouldAccept(ctx context.Context, r v1alpha1.Request) error {
+	in, err := k.input(ctx, nil)
+	if err != nil {
+		return err
+	}
+	in.Requests = []v1alpha1.Request{r}
+	status := k.decide.Decide(in).Status
+	return k.refusalIn(status.Requests, r.ID)
+}
+
+func (k *opened) refusal(id string) error { return k.refusalIn(k.cluster.Status.Requests, id) }
+
+func (k *opened) refusalIn(answers []v1alpha1.RequestAnswer, id string) error {
+	i := slices.IndexFunc(answers, func(r v1alpha1.RequestAnswer) bool { return r.ID == id })
+	if i < 0 || answers[i].Accepted {
+		return nil
+	}
+	return inputNext("see: theseus status "+k.name, "%s of %s: %s", verb(answers[i].Kind), k.name, answers[i].Message)
+}
+
+// answer finds the answer to a request in the journal.
+func (k *opened) answer(id string) *v1alpha1.RequestAnswer {
+	list := k.cluster.Status.Requests
+	i := slices.IndexFunc(list, func(r v1alpha1.RequestAnswer) bool { return r.ID == id })
+	if i < 0 {
+		return nil
+	}
+	return &list[i]
+}
+
+// told prints the answer that another command's driver gave.
+func (k *opened) told(answer *v1alpha1.RequestAnswer) error {
+	if err := k.refusal(answer.ID); err != nil {
+		return err
+	}
+	if k.json {
+		k.printJSON(answer)
+	} else {
+		k.printf("%s\n", answer.Message)
+	}
+	if d := k.state.Driver(); d != nil {
+		k.talkf("process %d drives %s; to watch: theseus status %s --watch", d.PID, k.name, k.name)
+	}
+	return nil
+}
+
+// accept gives the cluster another spec and drives to it. If another command drives, that one takes the edit up.
+func (k *opened) accept(ctx context.Context, spec *v1alpha1.ClusterSpec, retry bool, why string) error {
+	change := func() error {
+		if retry {
+			r := newRequest(v1alpha1.RequestRetry)
+			r.Reason = why
+			if err := k.state.Ask(r); err != nil {
+				return err
+			}
+		}
+		return k.state.AcceptSpec(spec)
+	}
+	err := k.driveTo(ctx, wantEnd, change)
+	var other *local.BusyError
+	if !errors.As(err, &other) || retry || equalSpecs(&k.cluster.Spec, spec) {
+		return err
+	}
+	if err := k.state.AcceptSpec(spec); err != nil {
+		return err
+	}
+	if err := k.reload(); err != nil {
+		return err
+	}
+	if k.json {
+		k.printJSON(k.cluster)
+	}
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: accepted; process %d, which drives it, takes it up", k.name, other.PID), next: "to watch: theseus status " + k.name + " --watch"}
+}
