@@ -207,7 +207,9 @@ func (d *Decider) cameBack(s *Scene, st *v1alpha1.StepStatus) bool {
 	if !ok || !k.CameBack(s, st) {
 		return false
 	}
-	st.Phase, st.Ended = v1alpha1.StepRunning, nil
+	if st.Phase, st.Ended = v1alpha1.StepRunning, nil; s.backing {
+		st.Phase = v1alpha1.StepUndoing
+	}
 	s.Progress()
 	s.event("StepReopened", "step "+st.Name, "a member of another revision turned up", true)
 	return true
@@ -232,9 +234,13 @@ func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) Decision {
 
 // back undoes the last step that was begun and is not undone.
 func (d *Decider) back(s *Scene) Decision {
+	if s.shut() {
+		return s.turnForward()
+	}
 	for i := range slices.Backward(s.attempt.Steps) {
 		st := &s.attempt.Steps[i]
-		if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone {
+		s.step = st
+		if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone && !d.cameBack(s, st) {
 			continue
 		}
 		if i = s.undoFirst(i); &s.attempt.Steps[i] != st {
@@ -511,6 +517,21 @@ func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) erro
 	s.backing = true
 	s.event("RollingBack", "", why, true)
 	return nil
+}
+
+// turnForward leaves a way back that has shut: the software finalized the hop after the attempt had turned.
+func (s *Scene) turnForward() Decision {
+	a := s.attempt
+	a.Phase, a.Ending, a.Intent, a.WaitingFor = v1alpha1.PhaseRunning, "", nil, nil
+	for i := range a.Steps {
+		if st := &a.Steps[i]; st.Phase == v1alpha1.StepUndone || st.Phase == v1alpha1.StepUndoing {
+			s.turn(st)
+			st.Phase = v1alpha1.StepPending
+		}
+	}
+	s.backing = false
+	s.event("TurnedForward", "", "the software finalized the hop from "+s.Hop().From+" to "+s.Hop().To+" in the meantime: there is no way back", true)
+	return Decision{Situation: Upgrading, Again: true}
 }
 
 // changed says whether what must survive changed. The clock alone counts every few seconds, so that waiting

@@ -285,7 +285,7 @@ func (s *Scene) openWayBack() Move {
 		return Done()
 	}
 	if len(s.Edge().UndoAfter) == 0 {
-		return Fail(v1alpha1.FaultEnvironment, "hop "+hop.From+" to "+hop.To, "Finalized", "the software finalized it in the meantime, and its edge has no undoAfter")
+		return Done() // see shut
 	}
 	if m := s.raiseNew(); m.Kind != MoveDone {
 		return m
@@ -314,6 +314,13 @@ func (s *Scene) raiseNew() Move {
 		}
 	}
 	return Done()
+}
+
+// shut says that there is no way back any more: the members are all new, the software has finalized the hop, and nothing undoes that.
+func (s *Scene) shut() bool {
+	s.noteFinalized()
+	ok, _ := s.reversible()
+	return !ok && s.allNew()
 }
 
 // noteFinalized sees that no old member is left though nobody here took the last one, so that the software finalizes the hop.
@@ -356,6 +363,24 @@ func (s *Scene) finalizedAnswer() system.Answer {
 	sc.All = s.group(componentOr(s.sys, r.Component())).all
 	answer, _ := r.Is(&sc)
 	return answer
+}
+
+// oldRuns says that a member of the hop's start is ready: software that finalizes with its last member has not.
+func (s *Scene) oldRuns() bool {
+	if s.attempt.Base == nil {
+		return false
+	}
+	base := s.attempt.Base
+	sys := s.in.Systems[base.System.Hash]
+	for _, c := range s.sys.Components() {
+		rev := sys.Revision(base, c.Name(), base.Spec.Version)
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.ready == system.Yes && f.Revision == rev {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // named runs actions of the System by name, one after the other.

@@ -92,14 +92,14 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	m.wait(ctx, 10*time.Second)
+	m.wait(ctx, 7*time.Second)
 	if err := d.upgradeAndBack(ctx, m); err != nil {
 		m.Stop()
 		<-m.ended
 		return err
 	}
 	m.Mark(probe.Settle, "after")
-	m.wait(ctx, 8*time.Second)
+	m.wait(ctx, 7*time.Second)
 	d.chapter("every acknowledged write is read back")
 	facts, err := k.facts(ctx, before)
 	if err != nil {
@@ -238,7 +238,7 @@ func (d *demo) cluster() *v1alpha1.Cluster {
 			Components: map[string]v1alpha1.ComponentSpec{"etcd": {Replicas: &three}},
 			Backup:     &v1alpha1.BackupPlace{URL: "file://" + filepath.Join(d.dir, "backups")},
 			Upgrade: v1alpha1.UpgradePolicy{
-				Soak:             &metav1.Duration{Duration: 3 * time.Second},
+				Soak:             &metav1.Duration{Duration: 5 * time.Second},
 				ProgressDeadline: &metav1.Duration{Duration: 30 * time.Second},
 			},
 		},
