@@ -205,8 +205,21 @@ func (c *checker) edge(i int) {
 	c.references(path+".needs", e.Needs, "needs", slices.Collect(maps.Keys(c.api().Needs)))
 	c.hopHooks(path+".before", e.Before)
 	c.hopHooks(path+".after", e.After)
-	c.s.verify = append(c.s.verify, c.rules(path+".verify", e.Verify))
-	c.s.finalized = append(c.s.finalized, c.finalized(path, e))
+	verify, finalized := c.rules(path+".verify", e.Verify), c.finalized(path, e)
+	c.noThen(path+".verify", verify...)
+	if finalized != nil {
+		c.noThen(path, finalized)
+	}
+	c.s.verify, c.s.finalized = append(c.s.verify, verify), append(c.s.finalized, finalized)
+}
+
+// noThen refuses rules that compare with earlier answers where none are kept: they would never hold.
+func (c *checker) noThen(path string, rules ...*Rule) {
+	for _, r := range rules {
+		if r.usesThen {
+			c.errs.Add(path+"."+r.Name(), r.Source(), "speaks of then, and no earlier answers are kept here", "compare in settled or needs")
+		}
+	}
 }
 
 func (c *checker) ranged(path, text string) versions {

@@ -77,7 +77,7 @@ func TestRuleFacts(t *testing.T) {
 		{"all.all(x, x.name != m.name)", true, false},
 		{"then.status.json.left == 0", true, true},
 	} {
-		r := compile(t, strings.Replace(kv, "all.all(x, x.status.json.well == true)", test.is, 1)).Verify(2)[0]
+		r := compile(t, strings.Replace(kv, "all.all(x, x.status.json.leader == m.status.json.leader)", test.is, 1)).Component("store").Settled()[0]
 		if r.PerMember() != test.perMember || r.UsesThen() != test.usesThen {
 			t.Errorf("%s: per member %t, then %t", test.is, r.PerMember(), r.UsesThen())
 		}
