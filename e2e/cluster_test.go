@@ -53,7 +53,7 @@ var clusters atomic.Int32
 // is an error if a process stays.
 func newCluster(t testing.TB, s setup) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, name: fmt.Sprintf("c%d-%d", os.Getpid(), clusters.Add(1)), dir: t.TempDir()}
+	c := &cluster{TB: t, name: fmt.Sprintf("c%d-%d", os.Getpid(), clusters.Add(1)), dir: folder(t)}
 	c.make("home", "faults", "backups")
 	system, err := filepath.Abs("testdata/careful.yaml")
 	if err != nil {
@@ -75,6 +75,17 @@ spec:
 `, c.name, or(s.system, system), s.version, c.path("control.json"), or(s.backup, "file://"+c.path("backups")), or(s.deadline, "15s"), s.upgrade))
 	t.Cleanup(c.end)
 	return c
+}
+
+// folder is one whose name is short and plain, unlike those of the testing package: it becomes part of URLs.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "theseus-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func or(s, instead string) string {
@@ -174,6 +185,22 @@ func (c *cluster) up() {
 	if r := c.wait(c.start(faulty, "up", c.path("cluster.yaml"))); r.code != 0 {
 		c.Fatalf("theseus up: %s", r)
 	}
+}
+
+// leadBy makes a member the leader, so that the order in which members go is known.
+func (c *cluster) leadBy(to int) {
+	c.Helper()
+	c.await(c.member(to)+" leads", func() bool {
+		now := c.leader()
+		if now == to {
+			return true
+		}
+		r, err := client.Post("http://"+c.address(now)+"/handover", "application/json", strings.NewReader(fmt.Sprintf(`{"to": %q}`, c.member(to))))
+		if err == nil {
+			r.Body.Close()
+		}
+		return false
+	})
 }
 
 // object reads the cluster as the program keeps it.
@@ -484,7 +511,7 @@ func each[T any](t *testing.T, items []T, name func(T) string, test func(*testin
 	t.Helper()
 	next := make(chan T)
 	var crew sync.WaitGroup
-	for range 6 {
+	for range 8 {
 		crew.Go(func() {
 			for item := range next {
 				t.Run(name(item), func(t *testing.T) { test(t, item) })
