@@ -16,7 +16,7 @@ func (st *State) Driver() *BusyError {
 	}
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", e.PID))
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // it has ended: there is no driver
 	}
 	command := strings.ReplaceAll(strings.TrimSuffix(string(args), "\x00"), "\x00", " ")
 	if command != e.Command { // a process that ended, and its number has another one now
