@@ -350,7 +350,10 @@ func (s *Scene) allNew() bool {
 // last old member on, but where its replacement never came up the software did not get that far. That may still change,
 // so it is asked in each look. What Theseus finalizes may be under way, whatever the members say.
 func (s *Scene) surelyNotFinalized() bool {
-	return s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember && s.sys.Finalized(int(s.Hop().Edge)) != nil && s.finalizedAnswer() == system.No
+	if s.Edge().Finalizes != v1alpha1.FinalizesWithLastMember {
+		return false
+	}
+	return s.oldRuns() || s.sys.Finalized(int(s.Hop().Edge)) != nil && s.finalizedAnswer() == system.No
 }
 
 // finalizedAnswer is what the members say of the hop. Where the edge has no rule, they say what is hoped for.

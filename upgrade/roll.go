@@ -728,6 +728,9 @@ func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
 	if f.State == ProcessAbsent || f.Revision != w.revision {
 		return then(v1alpha1.HandStart)
 	}
+	if f.State != ProcessRunning {
+		return stay(WaitFirmly("member "+f.View.Name, "runs", f.why+note(f.Message)))
+	}
 	if f.ready != system.Yes && !w.Overridden("ready") {
 		return stay(Wait("member "+f.View.Name, "ready", f.why+note(f.Message)))
 	}
