@@ -253,11 +253,11 @@ func (c *cluster) await(what string, is func() bool) {
 	}
 }
 
-// awaitEvent waits for an event of the running attempt.
+// awaitEvent waits for an event of the upgrade.
 func (c *cluster) awaitEvent(reason, object string) {
 	c.Helper()
 	c.await("event "+reason+" "+object, func() bool {
-		return slices.ContainsFunc(c.object().Status.Events, func(e v1alpha1.Event) bool {
+		return c.attempt().Kind == v1alpha1.AttemptUpgrade && slices.ContainsFunc(c.object().Status.Events, func(e v1alpha1.Event) bool {
 			return e.Reason == reason && (object == "" || e.Object == object) && e.Attempt == c.attempt().ID
 		})
 	})
