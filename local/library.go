@@ -31,7 +31,7 @@ func (st *State) Keep(_ context.Context, s *system.System) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
 	}
-	text, err := yaml.Marshal(s.API())
+	text, err := yaml.Marshal(s.Source())
 	if err != nil {
 		return fmt.Errorf("keep System %s: %w", s.Name(), err)
 	}

@@ -14,6 +14,7 @@ import (
 type System struct {
 	api        *v1alpha1.System
 	hash       string
+	source     *v1alpha1.System
 	warnings   []string
 	listed     []listed
 	edges      []edge
@@ -46,11 +47,11 @@ func Compile(in *v1alpha1.System) (*System, error) {
 	if err := c.errs.OrNil(); err != nil {
 		return nil, err
 	}
-	hash, err := hashOf(s.api)
+	hash, err := hashOf(in)
 	if err != nil {
 		return nil, err
 	}
-	s.hash = hash
+	s.hash, s.source = hash, in.DeepCopy()
 	return s, nil
 }
 
@@ -71,8 +72,12 @@ func hashOf(api *v1alpha1.System) (string, error) {
 // Name of the System.
 func (s *System) Name() string { return s.api.Name }
 
-// Hash of the content with its defaults, hexadecimal SHA-256.
+// Hash of the content as it was written, hexadecimal SHA-256. Defaults are not in it, so that a later Theseus with a
+// new default finds the Systems again that an earlier one kept.
 func (s *System) Hash() string { return s.hash }
+
+// Source is the System as it was written: compiled again it has the same hash. It must not be changed.
+func (s *System) Source() *v1alpha1.System { return s.source }
 
 // API is the System as data, defaults applied. It must not be changed.
 func (s *System) API() *v1alpha1.System { return s.api }
