@@ -401,7 +401,9 @@ func (s *Scene) resume() {
 		a.Phase = v1alpha1.PhaseRunning
 	}
 	a.Resume, a.Rest, a.Failure, a.Pausing = "", "", nil, false
-	s.forgetFailed()
+	if a.Phase != v1alpha1.PhaseRollingBack {
+		s.forgetFailed() // else it would begin again once it is back
+	}
 	for i := range a.Steps {
 		st := &a.Steps[i]
 		st.ProgressAt = a.Clock

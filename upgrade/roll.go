@@ -427,8 +427,8 @@ func (w *walk) before(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
 		return stay(m)
 	}
-	if f.bad() {
-		return then(v1alpha1.HandReplace) // nothing to drain and nothing to hand over
+	if f.bad() || w.condemned(f) && f.ready != system.Yes {
+		return then(v1alpha1.HandReplace) // nothing to drain and nothing to hand over; one that hangs cannot even be asked
 	}
 	if m := w.consent(f); m.Kind != MoveDone {
 		return stay(m) // asked before the member is drained, because a person may take hours
