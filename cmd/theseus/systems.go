@@ -73,6 +73,10 @@ func (a *app) printSystemFile(name string) error {
 	if err != nil {
 		return unknownSystem(name)
 	}
+	if a.json {
+		a.printJSON(map[string]string{"name": name, "file": string(text)})
+		return nil
+	}
 	a.printf("%s", text)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/local"
 	"theseus.dev/upgrade"
 )
@@ -88,6 +89,10 @@ func (k *opened) checkUp(file string, f *clusterFile) error {
 		return nil
 	}
 	old, want := &k.cluster.Spec, &f.cluster.Spec
+	if at := k.attempt(); at != nil && at.Kind == v1alpha1.AttemptUpgrade && !f.system.SameVersion(at.To, want.Version) { // a file that is behind must not turn it back
+		return inputNext(fmt.Sprintf("to go back: theseus rollback %s; to change something else: set spec.version: %s in %s", k.name, at.To, file),
+			"spec.version %s: %s of %s is under way", want.Version, describe(at), k.name)
+	}
 	if applied := k.cluster.Status.Applied; applied != nil && !f.system.SameVersion(applied.Spec.Version, want.Version) && want.Version != old.Version {
 		next := fmt.Sprintf("to upgrade: theseus upgrade %s --to %s; to change something else: set spec.version: %s in %s", k.name, want.Version, applied.Spec.Version, file)
 		if f.system.Compare(want.Version, applied.Spec.Version) < 0 {
