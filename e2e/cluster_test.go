@@ -27,12 +27,14 @@ import (
 // patience bounds every wait and every command of a test. It is no measurement: a machine may be slow.
 const patience = 90 * time.Second
 
-// cluster is a cluster of stand-ins of one test, in a home of its own.
+// cluster is a cluster of one test, in a home of its own.
 type cluster struct {
 	testing.TB
-	name string
-	dir  string
-	env  []string
+	name      string
+	dir       string
+	env       []string
+	component string        // whose members are meant
+	patience  time.Duration // of every wait and every command
 }
 
 // setup is what a cluster begins with.
@@ -53,7 +55,7 @@ var clusters atomic.Int32
 // is an error if a process stays.
 func newCluster(t testing.TB, s setup) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, name: fmt.Sprintf("c%d-%d", os.Getpid(), clusters.Add(1)), dir: folder(t)}
+	c := &cluster{TB: t, name: fmt.Sprintf("c%d-%d", os.Getpid(), clusters.Add(1)), dir: folder(t), component: "standin", patience: patience}
 	c.make("home", "faults", "backups")
 	system, err := filepath.Abs("testdata/careful.yaml")
 	if err != nil {
@@ -145,7 +147,7 @@ type running struct {
 
 func (c *cluster) start(program string, args ...string) *running {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), c.patience)
 	r := &running{cmd: exec.CommandContext(ctx, program, args...), cancel: cancel}
 	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = c.env, &r.out, &r.err
 	r.cmd.WaitDelay = time.Second // shims must not keep our pipes open; if one does, this ends
@@ -246,9 +248,9 @@ func (c *cluster) story() string {
 // await polls until something is so.
 func (c *cluster) await(what string, is func() bool) {
 	c.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(c.patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.Fatalf("%s: not so after %s\n%s", what, patience, c.story())
+			c.Fatalf("%s: not so after %s\n%s", what, c.patience, c.story())
 		}
 	}
 }
@@ -265,7 +267,7 @@ func (c *cluster) awaitEvent(reason, object string) {
 
 // --- members ----------------------------------------------------------------
 
-func (c *cluster) member(i int) string { return fmt.Sprintf("%s-standin-%d", c.name, i) }
+func (c *cluster) member(i int) string { return fmt.Sprintf("%s-%s-%d", c.name, c.component, i) }
 
 // address of a member's port for clients.
 func (c *cluster) address(i int) string {
@@ -323,10 +325,13 @@ func (c *cluster) status(i int) (memberStatus, error) {
 	return s, json.NewDecoder(r.Body).Decode(&s)
 }
 
-// allAt waits until every member says that it is ready with this version.
-func (c *cluster) allAt(version string) {
+// allAt waits until the members, or all, say that they are ready with this version.
+func (c *cluster) allAt(version string, members ...int) {
 	c.Helper()
-	for i := range 3 {
+	if len(members) == 0 {
+		members = []int{0, 1, 2}
+	}
+	for _, i := range members {
 		var s memberStatus
 		var err error
 		c.await(fmt.Sprintf("%s ready at %s", c.member(i), version), func() bool {
