@@ -38,21 +38,29 @@ func (e *RefusedError) Error() string {
 func (d *Decider) begin(s *Scene) Decision {
 	kind, err := s.wish()
 	switch {
-	case err != nil: // what is applied is kept up all the same
-		dec := s.repair()
-		dec.Situation, dec.Refusal = Refused, err
-		return dec
+	case err != nil:
+		return s.refused(err)
 	case kind == "":
 		return s.repair()
 	}
 	return d.start(s, kind, 0)
 }
 
+// refused keeps up what is applied all the same.
+func (s *Scene) refused(err error) Decision {
+	dec := Decision{Rest: true}
+	if s.status.Applied != nil {
+		dec = s.repair()
+	}
+	dec.Situation, dec.Refusal = Refused, err
+	return dec
+}
+
 // start begins an attempt at what the spec wants.
 func (d *Decider) start(s *Scene, kind v1alpha1.AttemptKind, restart int64) Decision {
 	a, err := d.newAttempt(s.in, s.status, kind, restart)
 	if err != nil {
-		return Decision{Situation: Refused, Rest: true, Refusal: err}
+		return s.refused(err)
 	}
 	s.status.Serial++
 	a.ID = s.status.Serial

@@ -191,12 +191,44 @@ func (d *Decider) forward(s *Scene) Decision {
 		if st.Phase == v1alpha1.StepDone && !d.cameBack(s, st) {
 			continue
 		}
+		if m := s.keepUp(); m.Kind != MoveDone {
+			return d.apply(s, m)
+		}
 		if st.Phase == v1alpha1.StepPending {
 			return d.beginStep(s, st)
 		}
 		return d.apply(s, d.byName[st.Kind].Look(s, st))
 	}
 	return d.endHop(s)
+}
+
+// keepUp starts members that should run and do not, of the components that the step does not replace, with what
+// new processes of theirs get now.
+func (s *Scene) keepUp() Move {
+	if s.attempt.Base == nil || s.attempt.Pausing {
+		return Done() // the first members, or all of them, are what the attempt itself starts
+	}
+	for _, c := range s.sys.Components() {
+		if c.Name() == s.step.Component && (s.step.Kind == KindRoll || s.step.Kind == KindRecreate) {
+			continue
+		}
+		rev, version, known := s.configured(c.Name())
+		for _, f := range s.group(c.Name()).facts {
+			if known && f.expected && f.State == ProcessAbsent {
+				return Do(startIntent(s, f, rev, version))
+			}
+		}
+	}
+	return Done()
+}
+
+// configured is what new processes of a component get, where it is one end of the hop.
+func (s *Scene) configured(component string) (revision, version string, known bool) {
+	got, base, target := s.in.Look.Configured[component], s.attempt.Base, s.hopTarget()
+	if got == s.sys.Revision(target, component, target.Spec.Version) {
+		return got, target.Spec.Version, true
+	}
+	return got, base.Spec.Version, got == s.in.Systems[base.System.Hash].Revision(base, component, base.Spec.Version)
 }
 
 // cameBack opens a step again that was done and is not any more, if its kind knows such a thing.
@@ -240,13 +272,16 @@ func (d *Decider) back(s *Scene) Decision {
 	for i := range slices.Backward(s.attempt.Steps) {
 		st := &s.attempt.Steps[i]
 		s.step = st
-		if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone && !d.cameBack(s, st) {
+		if (st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone) && !d.cameBack(s, st) {
 			continue
 		}
 		if i = s.undoFirst(i); &s.attempt.Steps[i] != st {
 			st = &s.attempt.Steps[i]
 		}
 		s.step = st
+		if m := s.keepUp(); m.Kind != MoveDone {
+			return d.apply(s, m)
+		}
 		if st.Phase != v1alpha1.StepUndoing {
 			s.turn(st)
 		}
@@ -394,8 +429,11 @@ func (s *Scene) intend(m Move) {
 		s.status.Acts++
 		i.ID = s.status.Acts
 	}
-	if m.Disruptive && !s.backing {
+	switch {
+	case m.Disruptive && !s.backing:
 		s.attempt.Disrupted = true
+	case s.backing && (i.Act == v1alpha1.ActStop || i.Act == v1alpha1.ActStart && i.Version != s.Hop().To):
+		s.Hop().Reopened = true // the way back is taken, so it was open; with a member gone the software finalizes nothing
 	}
 	s.attempt.Intent, s.attempt.WaitingFor = i, nil
 	s.event(string(i.Act), intentObject(i), i.Why, false)
@@ -526,7 +564,7 @@ func (s *Scene) turnForward() Decision {
 	for i := range a.Steps {
 		if st := &a.Steps[i]; st.Phase == v1alpha1.StepUndone || st.Phase == v1alpha1.StepUndoing {
 			s.turn(st)
-			st.Phase = v1alpha1.StepPending
+			st.Phase = v1alpha1.StepRunning
 		}
 	}
 	s.backing = false

@@ -477,7 +477,7 @@ func (verify) Steps(h *HopPlan) []Planned {
 	for _, r := range h.Edge.Verify {
 		p.Waits = append(p.Waits, r.Rule)
 	}
-	return []Planned{p}
+	return []Planned{p, {Place: PlaceCheck, Name: "check", Waits: []string{"every member ready, and all rules still hold"}}}
 }
 
 func (verify) Look(s *Scene, st *v1alpha1.StepStatus) Move {

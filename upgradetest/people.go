@@ -47,6 +47,10 @@ func (w *World) live() {
 // want edits the spec so that there is something to do.
 func (w *World) want(st *v1alpha1.ClusterStatus) {
 	spec := &w.journal.cluster.Spec
+	if !w.quiet() && w.now > w.calm {
+		clear(w.bad) // nothing runs that could tell: somebody repairs what does not serve
+		w.repairProcesses()
+	}
 	if st.Applied == nil || !w.quiet() {
 		return
 	}

@@ -289,6 +289,8 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 	}
 	want := ""
 	switch {
+	case i.Act == v1alpha1.ActStart && a != nil && i.Revision == p.in.Look.Configured[i.Component]:
+		return // it comes back as the platform would bring it back
 	case a == nil:
 		want = p.dec.Status.Applied.Spec.Version
 	case a.Phase == v1alpha1.PhaseRollingBack && a.Hops[a.Hop].Finalized && !a.Hops[a.Hop].Reopened && i.Act == v1alpha1.ActStart && i.Version == a.Hops[a.Hop].To:
@@ -491,7 +493,8 @@ func (c *checks) p9failedTargetIsNotRetried(w *World, p *pass, before, after *v1
 	last := before.Attempt
 	spec := specKey(&p.in.Cluster.Spec)
 	if last != nil && last.Failure != nil && last.Phase == v1alpha1.PhaseRolledBack && a.Kind == last.Kind && a.Kind != v1alpha1.AttemptStart &&
-		spec == c.lastSpec && a.Target.Restart == last.Target.Restart && !c.retry {
+		spec == c.lastSpec && a.Target.Restart == last.Target.Restart &&
+		!c.retry && !newlyAccepted(before, after, v1alpha1.RequestRestart) {
 		w.broke("promise 9", "attempt %d tries again what failed in attempt %d", a.ID, last.ID)
 	}
 	c.lastSpec, c.retry = spec, false
