@@ -341,6 +341,16 @@ func (c *cluster) allAt(version string, members ...int) {
 	}
 }
 
+// do has an action done by a member, and says whether it was.
+func (c *cluster) do(i int, action string) bool {
+	r, err := client.Post("http://"+c.address(i)+"/admin/"+action, "text/plain", nil)
+	if err != nil {
+		return false
+	}
+	r.Body.Close()
+	return r.StatusCode == http.StatusOK
+}
+
 // actions counts what was done, over all members.
 func (c *cluster) actions() map[string]int {
 	c.Helper()

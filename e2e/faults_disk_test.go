@@ -16,18 +16,16 @@ import (
 var diskTroubles = []trouble{
 	{name: "data folder full before", run: func(c *cluster) {
 		full := c.fill(2)
-		pausesThenGoesOn("NotPrepared", func(c *cluster) { c.untouched(); full.empty() })(c)
+		pausesThenGoesOn("NotPrepared", func(c *cluster) { c.untouched(); full.empty(); c.startAnew(2) })(c)
 	}},
-	{name: "data folder full in mid-roll", run: func(c *cluster) {
-		r := c.start(theseus, "upgrade", c.name, "--to", newVersion)
-		c.awaitEvent("MemberReplaced", "member "+c.member(2))
+	{name: "data folder full in mid-roll", setup: setup{upgrade: "pauseAfter: 1"}, run: func(c *cluster) {
+		c.must(4, "upgrade", c.name, "--to", newVersion)
 		full := c.fill(1)
-		c.finish(r, 1)
-		c.rests(v1alpha1.PhasePaused, "")
+		c.await(c.member(1)+" to see that its disk is full", func() bool { return !c.do(1, "try") })
+		c.must(1, "resume", c.name)
+		c.rests(v1alpha1.PhasePaused, "ActionFailed")
 		full.empty()
-		// What failed to write once accepts nothing until it is started again: that is the stand-in's way.
-		_, m := c.processes(1)
-		c.signal(m, syscall.SIGKILL)
+		c.startAnew(1)
 		c.must(0, "resume", c.name)
 		c.ended(v1alpha1.PhaseSucceeded, newVersion, "")
 	}},
@@ -70,7 +68,8 @@ func TestDiskFaults(t *testing.T) {
 
 func testDiskFaults(t *testing.T) {
 	each(t, diskTroubles, func(tr trouble) string { return tr.name }, func(t *testing.T, tr trouble) {
-		c := newCluster(t, setup{version: oldVersion})
+		tr.setup.version = oldVersion
+		c := newCluster(t, tr.setup)
 		c.up()
 		c.ownDisks()
 		c.leadBy(0)
@@ -102,6 +101,14 @@ func (c *cluster) ownDisks() {
 	}
 	c.Cleanup(func() { c.theseus("down", c.name) }) // before the disks go
 	c.must(0, "up", c.path("cluster.yaml"))
+}
+
+// startAnew is for a member that once could not write: the stand-in accepts nothing from then on.
+func (c *cluster) startAnew(i int) {
+	c.Helper()
+	_, m := c.processes(i)
+	c.signal(m, syscall.SIGKILL)
+	c.allAt(oldVersion, i)
 }
 
 // filling takes all the room of a disk.

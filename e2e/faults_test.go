@@ -355,7 +355,7 @@ func TestFaultsDocumented(t *testing.T) {
 			rows = append(rows, strings.Trim(strings.TrimSpace(cells[1]), "*"))
 		}
 	}
-	for _, tr := range troubles {
+	for _, tr := range slices.Concat(troubles, diskTroubles) {
 		if !slices.Contains(rows, tr.name) {
 			t.Errorf("docs/faults.md has no row *%s*", tr.name)
 		}
