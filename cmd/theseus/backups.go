@@ -63,7 +63,9 @@ func (b *backups) Outcomes(context.Context, runner.Scene) (map[string]upgrade.Ou
 
 // order chooses the member and writes down what the job needs.
 func (b *backups) order(ctx context.Context, s runner.Scene, i v1alpha1.Intent) (*backupOrder, error) {
-	look, err := b.platform().Look(ctx, s)
+	p := b.platform()
+	defer p.Close()
+	look, err := p.Look(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -101,6 +101,7 @@ func (k *opened) systemNow() (*system.System, error) {
 	return known(k.cluster.Spec.System)
 }
 
+// Whoever asks for a platform closes it: a member that is to stop may wait for every connection that is kept to it.
 func (k *opened) platform() *local.Platform {
 	return &local.Platform{State: k.state, Programs: k.programFolders(), Backups: &backups{opened: k}}
 }
@@ -122,7 +123,9 @@ func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade
 			return in, err
 		}
 	}
-	in.Look, err = k.platform().Look(ctx, runner.Scene{Cluster: in.Cluster, System: k.system, Systems: in.Systems})
+	p := k.platform()
+	defer p.Close()
+	in.Look, err = p.Look(ctx, runner.Scene{Cluster: in.Cluster, System: k.system, Systems: in.Systems})
 	return in, err
 }
 

@@ -72,7 +72,9 @@ func (k *opened) stopAll(ctx context.Context) error {
 		return busy(k.name, err)
 	}
 	defer unlock()
-	return k.platform().Down(ctx)
+	p := k.platform()
+	defer p.Close()
+	return p.Down(ctx)
 }
 
 // confirm asks a person. Where nobody answers, the answer is no.

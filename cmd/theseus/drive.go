@@ -32,7 +32,9 @@ func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) 
 			return err
 		}
 	}
-	r := &runner.Runner{Journal: k.state, Inbox: k.state, Library: k.state, Platform: k.platform(), Decider: k.decide, Watch: show.pass}
+	p := k.platform()
+	defer p.Close()
+	r := &runner.Runner{Journal: k.state, Inbox: k.state, Library: k.state, Platform: p, Decider: k.decide, Watch: show.pass}
 	last, err := r.Run(ctx)
 	show.close()
 	if err != nil {
