@@ -109,8 +109,8 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 		return "", err
 	}
 	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
-	switch wanted := s.revisions(&p); wanted {
-	case s.revisions(have):
+	switch wanted := revisions(s.sys, &p); wanted {
+	case revisions(s.sys, have):
 		s.status.FailedRevision = ""
 	case s.status.FailedRevision:
 		return "", &RefusedError{Field: "spec", Reason: "the rolling restart for this change failed and is not tried again by itself",

@@ -517,17 +517,19 @@ func (s *Scene) noteFailed() {
 	case v1alpha1.AttemptUpgrade:
 		s.status.FailedTarget = a.To
 	case v1alpha1.AttemptRestart:
-		s.status.FailedRevision = s.revisions(&a.Target)
+		p := a.Target // as the next look at the spec will see it: with the System and the count of what is applied
+		p.System, p.Restart = a.Base.System, a.Base.Restart
+		s.status.FailedRevision = revisions(s.in.Systems[p.System.Hash], &p)
 	}
 }
 
 func (s *Scene) forgetFailed() { s.status.FailedTarget, s.status.FailedRevision = "", "" }
 
 // revisions names what all components run with.
-func (s *Scene) revisions(p *v1alpha1.Pinned) string {
+func revisions(sys *system.System, p *v1alpha1.Pinned) string {
 	var list []string
-	for _, c := range s.sys.Components() {
-		list = append(list, s.sys.Revision(p, c.Name(), p.Spec.Version))
+	for _, c := range sys.Components() {
+		list = append(list, sys.Revision(p, c.Name(), p.Spec.Version))
 	}
 	return strings.Join(list, " ")
 }
