@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -19,8 +20,9 @@ import (
 
 // faults lets tests kill this process at each point around a durable write, with SIGKILL. Only tests build this.
 //
-// With THESEUS_FAULTS=DIR every process adds the points that it passes to DIR/points, a line each, and dies at the one
-// that DIR/kill names. It renames that file to DIR/killed first, so that this happens once.
+// With THESEUS_FAULTS=DIR every process adds the points that it passes to DIR/points, a line each, and dies at one that
+// DIR/kill names: a pattern a line, * is anything but a slash. It takes that file away first and writes the point into
+// DIR/killed, so that this happens once.
 //
 // A point is named KIND/OF/NAME#N: which sort of process, the cluster, member or job that it is about, the write, and how
 // often processes about the same came to it. What a journal write says, or a job does, is added behind a tab.
@@ -31,10 +33,12 @@ func faults(kind, folder string) local.Fault {
 	}
 	return func(name string) {
 		point := notePoint(dir, kind+"/"+filepath.Base(folder)+"/"+name, about(name, folder))
-		if wanted, err := os.ReadFile(filepath.Join(dir, "kill")); err != nil || strings.TrimSpace(string(wanted)) != point {
+		wanted, err := os.ReadFile(filepath.Join(dir, "kill"))
+		if err != nil || !slices.ContainsFunc(strings.Fields(string(wanted)), func(w string) bool { is, _ := filepath.Match(w, point); return is }) {
 			return
 		}
-		if os.Rename(filepath.Join(dir, "kill"), filepath.Join(dir, "killed")) == nil {
+		if os.Rename(filepath.Join(dir, "kill"), filepath.Join(dir, "done")) == nil {
+			_ = os.WriteFile(filepath.Join(dir, "killed"), []byte(point), 0o600)
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // not a step further
 		}
