@@ -67,7 +67,10 @@ func setUp(e *testscript.Env) error {
 	home := filepath.Join(e.WorkDir, "home")
 	e.Setenv("THESEUS_HOME", home)
 	e.Setenv("THESEUS_PROGRAMS", programs)
-	e.Setenv("PATH", bin+":"+e.Getenv("PATH"))
+	servers := filepath.Join(e.WorkDir, "servers") // reached from where the script stands
+	if err := errors.Join(os.Mkdir(servers, 0o700), os.Symlink(filepath.Join(bin, "standin"), filepath.Join(servers, "standin"))); err != nil {
+		return err
+	}
 	e.Setenv("HOME", e.WorkDir)
 	started := map[string]*background{}
 	e.Values[meanwhileKey{}] = started
@@ -75,7 +78,7 @@ func setUp(e *testscript.Env) error {
 		for _, b := range started {
 			b.kill()
 		}
-		if err := takeDown(home); err != nil {
+		if err := errors.Join(takeDown(home), takeDown(filepath.Join(e.WorkDir, "here"))); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	})

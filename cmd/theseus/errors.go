@@ -105,6 +105,10 @@ func is[E error](err error) bool {
 
 // flagError is a mistake in a flag, with the flag that was perhaps meant.
 func flagError(cmd *cobra.Command, err error) error {
+	var wrong *pflag.InvalidValueError
+	if errors.As(err, &wrong) {
+		return inputErrorf("--%s %s: want %s", wrong.GetFlag().Name, wrong.GetValue(), wantType(wrong.GetFlag().Value.Type()))
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) || len(unknown.GetSpecifiedName()) < 2 {
 		return inputError(err)
@@ -115,6 +119,18 @@ func flagError(cmd *cobra.Command, err error) error {
 		return inputErrorf("%w; did you mean --%s?", err, near)
 	}
 	return inputError(err)
+}
+
+func wantType(flag string) string {
+	switch flag {
+	case "int":
+		return "a whole number"
+	case "float64":
+		return "a number"
+	case "duration":
+		return "a duration, for example 10m"
+	}
+	return "a " + flag
 }
 
 // unknownCommand refuses what no command is called.

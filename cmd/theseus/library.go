@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,12 +60,12 @@ func compile(file string, text []byte, name string) (*system.System, error) {
 			continue
 		}
 		if found != nil {
-			return nil, fmt.Errorf("%s: more than one System; put each into a file of its own", file)
+			return nil, inputErrorf("%s: more than one System; put each into a file of its own", file)
 		}
 		found = o
 	}
 	if found == nil {
-		return nil, fmt.Errorf("%s: no System in this file", file)
+		return nil, inputErrorf("%s: no System in this file", file)
 	}
 	return compileObject(found)
 }
@@ -82,8 +81,13 @@ func compileObject(o *manifest.Object) (*system.System, error) {
 
 func readBounded(path string) ([]byte, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, inputErrorf("%s: there is no such file", path)
+	case err != nil:
 		return nil, inputError(err)
+	case info.IsDir():
+		return nil, inputErrorf("%s: it is a folder; name a file", path)
 	}
 	if info.Size() > manifest.MaxSize {
 		return nil, inputErrorf("%s: %d bytes; a file of objects has at most %d", path, info.Size(), manifest.MaxSize)
