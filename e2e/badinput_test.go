@@ -331,7 +331,7 @@ var badRows = []badRow{
 	{name: "not YAML", args: "up new.yaml", text: "spec: [1, 2\n", want: []string{"new.yaml"}},
 
 	// Specs; the manifest's own tests have more.
-	{name: "unknown field", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, upgarde: {}}", want: []string{"upgarde", "upgrade"}},
+	{name: "unknown field", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, upgrede: {}}", want: []string{"upgrede", "upgrade"}},
 	{name: "wrong type", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, components: {standin: {replicas: many}}}", want: []string{"spec.components.standin.replicas", "many"}},
 	{name: "unknown System", args: "up new.yaml", spec: "{system: standing, version: 1.0.0}", want: []string{"spec.system", "did you mean standin?"}},
 	{name: "System file not there", args: "up new.yaml", spec: "{system: ./mine.yaml, version: 1.0.0}", want: []string{"{dir}/mine.yaml"}},
@@ -339,7 +339,7 @@ var badRows = []badRow{
 	{name: "first version not listed", args: "up new.yaml", spec: "{system: standin, version: 9.9.9}", want: []string{"spec.version", "9.9.9"}},
 	{name: "zero members", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, components: {standin: {replicas: 0}}}", want: []string{"spec.components.standin.replicas", "0"}},
 	{name: "unknown component", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, components: {standing: {replicas: 3}}}", want: []string{"standing", "standin"}},
-	{name: "unknown option", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, options: {controll: x}}", want: []string{"controll", "control"}},
+	{name: "unknown option", args: "up new.yaml", spec: "{system: standin, version: 1.0.0, options: {contrl: x}}", want: []string{"contrl", "control"}},
 	{name: "name that is no folder", args: "up new.yaml", text: fmt.Sprintf(head, "../evil") + "{system: standin, version: 1.0.0}", want: []string{"metadata.name"}},
 	{name: "name that is taken by programs", args: "up new.yaml", text: fmt.Sprintf(head, "programs") + "{system: standin, version: 1.0.0}", want: []string{"metadata.name", "programs"}},
 	{name: "more members", args: "up new.yaml", text: fmt.Sprintf(head, "calm") + "{system: standin, version: 1.0.0, components: {standin: {replicas: 5}}, backup: {url: 'file://{dir}/backups'}, upgrade: {soak: 100ms}}",

@@ -55,12 +55,3 @@ func (a *app) printJSON(v any) {
 	a.printed = true
 	a.streams.printJSON(v)
 }
-
-func firstNonEmpty(list ...string) string {
-	for _, s := range list {
-		if s != "" {
-			return s
-		}
-	}
-	return ""
-}

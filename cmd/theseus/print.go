@@ -32,7 +32,7 @@ func (s streams) terminal() (width int, ok bool) {
 	return w, true
 }
 
-// The colours of talk.
+// The colors of talk.
 const (
 	red    = "31"
 	green  = "32"
@@ -40,12 +40,12 @@ const (
 	dim    = "2"
 )
 
-// paint colours talk for a person at a terminal who does not mind (https://no-color.org).
-func (s streams) paint(colour, text string) string {
-	if _, ok := s.terminal(); !ok || colour == "" || os.Getenv("NO_COLOR") != "" {
+// paint colors talk for a person at a terminal who does not mind (https://no-color.org).
+func (s streams) paint(color, text string) string {
+	if _, ok := s.terminal(); !ok || color == "" || os.Getenv("NO_COLOR") != "" {
 		return text
 	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
 func (s streams) printf(format string, args ...any) { fmt.Fprintf(s.out, format, args...) }

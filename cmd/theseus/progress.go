@@ -77,16 +77,16 @@ func (p *progress) say(at time.Time, l line) {
 	p.draw()
 }
 
-// stamped is a line with its time, in colour.
+// stamped is a line with its time, in color.
 func (s streams) stamped(at string, l line) string {
-	text, colour := plain("", l), ""
+	text, color := plain("", l), ""
 	switch {
 	case l.bad:
-		colour = yellow
+		color = yellow
 	case l.good:
-		colour = green
+		color = green
 	}
-	return s.paint(dim, at) + s.paint(colour, text)
+	return s.paint(dim, at) + s.paint(color, text)
 }
 
 // plain is a line with its time, aligned. Further lines of a text stand below its first.

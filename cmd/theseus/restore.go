@@ -143,11 +143,10 @@ func restoreMark(home local.Home, name string) string {
 
 // interruptedRestore refuses a cluster whose data is not whole.
 func interruptedRestore(home local.Home, name string) error {
-	if _, err := os.Stat(restoreMark(home, name)); err != nil {
+	_, unmarked := os.Stat(restoreMark(home, name))
+	_, unmade := home.Open(name) // it was interrupted before there was a cluster
+	if unmarked != nil || unmade != nil {
 		return nil
-	}
-	if _, err := home.Open(name); err != nil {
-		return nil // it was interrupted before there was a cluster
 	}
 	return inputNext(fmt.Sprintf("if that does not run any more: theseus down %s --delete-data, then restore again", name), "%s: its restore has not ended", name)
 }
