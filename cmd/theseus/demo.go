@@ -42,7 +42,9 @@ the clients noticed. It needs the servers that "make servers" builds.`,
 		Example: "  theseus demo\n  theseus demo --rate 200 --keep",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d := &demo{app: a, dir: dir, rate: rate, keep: keep}
+			telling := *a // what the commands of the story come to is talk here; the verdict is the result
+			telling.out, telling.json = a.err, false
+			d := &demo{app: &telling, result: a, dir: dir, rate: rate, keep: keep}
 			return d.run(c.Context())
 		},
 	}
@@ -54,9 +56,10 @@ the clients noticed. It needs the servers that "make servers" builds.`,
 
 type demo struct {
 	*app
-	dir  string
-	rate float64
-	keep bool
+	result *app
+	dir    string
+	rate   float64
+	keep   bool
 }
 
 // run tells the story. Whatever happens, the members are stopped at its end, unless they shall stay.
@@ -105,7 +108,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return d.judge(m, probe.Quick(), facts, filepath.Join(d.dir, "verdict"))
+	return d.result.judge(m, probe.Quick(), facts, filepath.Join(d.dir, "verdict"))
 }
 
 // upgradeAndBack is the middle of the story, with each event on the probe's timeline.

@@ -79,13 +79,15 @@ func (s streams) table(head []string, rows [][]string) {
 
 // roughly is a duration as people say it.
 func roughly(d time.Duration) string {
-	switch {
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
+	unit := time.Second
+	if d >= time.Hour {
+		unit = time.Minute
 	}
-	return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	text := d.Round(unit).String()
+	if strings.HasSuffix(text, "m0s") {
+		return strings.TrimSuffix(text, "0s")
+	}
+	return text
 }
 
 func seconds(s float64) string { return roughly(time.Duration(s * float64(time.Second))) }
