@@ -425,7 +425,7 @@ func (w *walk) before(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return w.drop(Pause(fmt.Sprintf("paused after %d member(s), as spec.upgrade.pauseAfter says; resume to go on", w.attempt.Replaced)))
 	}
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
-		return stay(m)
+		return w.orWorse(f, m)
 	}
 	if f.bad() || w.condemned(f) && f.ready != system.Yes {
 		return then(v1alpha1.HandReplace) // nothing to drain and nothing to hand over; one that hangs cannot even be asked
@@ -465,6 +465,22 @@ func (w *walk) mayDisrupt(f *fact) Move {
 		return Done() // a bad revision goes; a group that it keeps from settling cannot be waited for
 	}
 	return w.settle(w.g)
+}
+
+// orWorse puts back a member that may not go, where another one is to be replaced too and surely does not serve: it uses up the
+// budget until it has been replaced, and one that crashes now and then may have looked well when the choice was made.
+func (w *walk) orWorse(f *fact, m Move) (Move, v1alpha1.HandPhase) {
+	for _, o := range w.g.facts {
+		if o != f && o.expected && o.Revision != w.revision && o.State != ProcessAbsent && o.bad() && !w.underway() {
+			return w.drop(WaitFirmly("member "+o.View.Name, "order", "it does not serve, and goes before "+f.View.Name))
+		}
+	}
+	return stay(m)
+}
+
+// underway says that a run of this step has not ended: whoever it is done on stays in hand.
+func (w *walk) underway() bool {
+	return slices.ContainsFunc(w.st.Runs, func(r v1alpha1.RunRef) bool { return !r.Done && w.in.Look.Runs[r.ID].Phase == Underway })
 }
 
 func (w *walk) whyNot(name string) string {
@@ -624,7 +640,7 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	}
 	// A stop that was permitted before and is not seen to have happened is permitted anew: much may have changed since.
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
-		return stay(m)
+		return w.orWorse(f, m)
 	}
 	role, m := w.toGiveAway(h, f)
 	switch {
