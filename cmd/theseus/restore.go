@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -141,12 +142,16 @@ func restoreMark(home local.Home, name string) string {
 	return filepath.Join(string(home), ".restoring-"+name)
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // interruptedRestore refuses a cluster whose data is not whole.
 func interruptedRestore(home local.Home, name string) error {
-	_, unmarked := os.Stat(restoreMark(home, name))
-	_, unmade := home.Open(name) // it was interrupted before there was a cluster
-	if unmarked != nil || unmade != nil {
-		return nil
+	names, err := home.List()
+	if err != nil || !slices.Contains(names, name) || !exists(restoreMark(home, name)) { // without a cluster it was interrupted before there was one
+		return err
 	}
 	return inputNext(fmt.Sprintf("if that does not run any more: theseus down %s --delete-data, then restore again", name), "%s: its restore has not ended", name)
 }
