@@ -97,7 +97,7 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 	}
 	if !s.sys.SameVersion(want.Version, have.Spec.Version) {
 		if s.status.FailedTarget != "" {
-			return "", &RefusedError{Field: "spec.version", Value: want.Version, Reason: "this upgrade failed and is not tried again by itself",
+			return "", &RefusedError{Field: "spec.version", Value: want.Version, Reason: "the upgrade to it failed or was taken back, and is not begun again by itself",
 				Remedy: "set another version, or ask for a retry once the cause is gone"}
 		}
 		return v1alpha1.AttemptUpgrade, nil
@@ -113,7 +113,7 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 	case revisions(s.sys, have):
 		s.status.FailedRevision = ""
 	case s.status.FailedRevision:
-		return "", &RefusedError{Field: "spec", Reason: "the rolling restart for this change failed and is not tried again by itself",
+		return "", &RefusedError{Field: "spec", Reason: "the rolling restart for this change failed or was taken back, and is not begun again by itself",
 			Remedy: "change it, or ask for a retry once the cause is gone"}
 	default:
 		return v1alpha1.AttemptRestart, nil
@@ -408,6 +408,7 @@ func (s *Scene) resume() {
 	if a.Phase == "" {
 		a.Phase = v1alpha1.PhaseRunning
 	}
+	failed := a.Failure != nil
 	a.Resume, a.Rest, a.Failure, a.Pausing = "", "", nil, false
 	if a.Phase != v1alpha1.PhaseRollingBack {
 		s.forgetFailed() // else it would begin again once it is back
@@ -416,7 +417,8 @@ func (s *Scene) resume() {
 		st := &a.Steps[i]
 		st.ProgressAt = a.Clock
 		for j := range st.Runs {
-			if r := &st.Runs[j]; !r.Done && r.Failed != "" {
+			// A backup that hangs is left alone: another one, under another name, harms nobody.
+			if r := &st.Runs[j]; !r.Done && (r.Failed != "" || failed && st.Kind == KindBackup) {
 				r.Tries = 0
 			}
 		}

@@ -426,8 +426,7 @@ func (s *Scene) intend(m Move) {
 	}
 	i.Step = s.step.Name
 	if i.ID == 0 {
-		s.status.Acts++
-		i.ID = s.status.Acts
+		i.ID = s.NewID()
 	}
 	switch {
 	case m.Disruptive && !s.backing:

@@ -52,13 +52,29 @@ func (s *Scene) count() {
 	}
 }
 
+// whyUnready says what the first member lacks that is not ready. While an attempt runs, its wait says that; and a text that changes
+// with each look would have the journal written each time.
+func (s *Scene) whyUnready() string {
+	if s.attempt != nil {
+		return ""
+	}
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.ready != system.Yes {
+				return "; " + f.View.Name + ": " + f.why + note(f.Message)
+			}
+		}
+	}
+	return ""
+}
+
 func (s *Scene) conditions(dec *Decision) {
 	st, a := s.status, s.attempt
 	ready, reason := metav1.ConditionTrue, v1alpha1.ReasonAllMembersReady
 	if st.ReadyReplicas < st.Replicas {
 		ready, reason = metav1.ConditionFalse, v1alpha1.ReasonMembersNotReady
 	}
-	s.set(v1alpha1.ConditionReady, ready, reason, fmt.Sprintf("%d of %d members ready", st.ReadyReplicas, st.Replicas))
+	s.set(v1alpha1.ConditionReady, ready, reason, fmt.Sprintf("%d of %d members ready", st.ReadyReplicas, st.Replicas)+s.whyUnready())
 
 	up, back := metav1.ConditionFalse, metav1.ConditionFalse
 	upReason, backReason, message := v1alpha1.ReasonIdle, v1alpha1.ReasonIdle, ""

@@ -85,8 +85,7 @@ func (s *Scene) prepare(component string) Move {
 	case r.Tries > 0 && s.Clock() < r.After.Duration:
 		return WaitFirmly(what, "prepared", "is tried again soon: "+r.Failed)
 	}
-	s.status.Acts++
-	r.ID, r.Tries, r.Failed = s.status.Acts, r.Tries+1, ""
+	r.ID, r.Tries, r.Failed = s.NewID(), r.Tries+1, ""
 	i.ID = r.ID
 	return Do(i)
 }
@@ -203,8 +202,7 @@ func (takeBackup) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 }
 
 func (s *Scene) beginBackup(r *v1alpha1.RunRef) Move {
-	s.status.Acts++
-	r.ID, r.Tries, r.Failed = s.status.Acts, r.Tries+1, ""
+	r.ID, r.Tries, r.Failed = s.NewID(), r.Tries+1, ""
 	hop := s.Hop()
 	hop.Backup = fmt.Sprintf("%s-%s-%s-a%d-%d", s.in.Cluster.Name, hop.From, hop.To, s.attempt.ID, r.ID)
 	return Do(backupIntent(s, r))

@@ -144,7 +144,6 @@ func (w *walk) tell() {
 	w.st.Message = fmt.Sprintf("%d of %d members updated", n, w.g.wantedCount())
 }
 
-
 // done says that this incarnation passed all checks.
 func (w *walk) done(f *fact) bool {
 	return f.Revision == w.revision && w.entry(f) != nil
@@ -276,7 +275,7 @@ func (w *walk) next() (*fact, Move) {
 		}
 		rank, ok := w.rank(f)
 		if !ok {
-			return nil, Wait("member "+f.View.Name, "role", "its role is not known: "+f.why)
+			return nil, Wait("member "+f.View.Name, "role", "its role is not known"+f.whyNoRole())
 		}
 		if best == nil || rank < bestRank || rank == bestRank && f.View.Ordinal > best.View.Ordinal {
 			best, bestRank = f, rank
@@ -286,6 +285,13 @@ func (w *walk) next() (*fact, Move) {
 		return nil, Done()
 	}
 	return best, Move{}
+}
+
+func (f *fact) whyNoRole() string {
+	if f.why != "" {
+		return ": " + f.why
+	}
+	return ": what it says is none of the roles of its component"
 }
 
 // rank orders candidates. A role that is not known is not guessed, unless a person says so or the member is surely down.
@@ -551,7 +557,7 @@ func (w *walk) toGiveAway(h *v1alpha1.Hand, f *fact) (*v1alpha1.Role, Move) {
 	}
 	rank, known := w.rank(f)
 	if !known {
-		return nil, Wait("member "+h.Member, "role", "its role is not known: "+f.why)
+		return nil, Wait("member "+h.Member, "role", "its role is not known"+f.whyNoRole())
 	}
 	if w.otherGoesFirst(f, rank) {
 		w.st.Hand = nil // the role came to it in the meantime

@@ -155,8 +155,7 @@ func onUnknown(e errand) v1alpha1.OnUnknown {
 
 // try gives a run a new id, under which the platform does it at most once.
 func (s *Scene) try(e errand, r *v1alpha1.RunRef, member string) Move {
-	s.status.Acts++
-	r.ID, r.Tries, r.Failed = s.status.Acts, r.Tries+1, ""
+	r.ID, r.Tries, r.Failed = s.NewID(), r.Tries+1, ""
 	return Do(s.runIntent(e, r, member))
 }
 

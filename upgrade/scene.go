@@ -169,6 +169,12 @@ func (s *Scene) deadline() time.Duration {
 	return defaultDeadline
 }
 
+// NewID is the id of a new act. A kind keeps the id of what it runs in its step, and finds the run in the look by it.
+func (s *Scene) NewID() int64 {
+	s.status.Acts++
+	return s.status.Acts
+}
+
 // Progress says that the step got better: its deadline starts anew.
 func (s *Scene) Progress() { s.step.ProgressAt = s.attempt.Clock }
 

@@ -65,12 +65,12 @@ type MoveKind int
 
 // The moves.
 const (
-	MoveWait MoveKind = iota // nothing to do until something changes
-	MoveAct                  // one act
-	MoveDone                 // the step is over
-	MoveFail                 // the step cannot go on
-	MoveRest                 // a person is waited for
-	MovePause                // the attempt pauses, with nothing in hand
+	MoveWait  MoveKind = iota // nothing to do until something changes
+	MoveAct                   // one act
+	MoveDone                  // the step is over
+	MoveFail                  // the step cannot go on
+	MoveRest                  // a person is waited for
+	MovePause                 // the attempt pauses, with nothing in hand
 )
 
 // Move is the one thing that a step wants next.

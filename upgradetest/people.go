@@ -73,7 +73,9 @@ func (w *World) want(st *v1alpha1.ClusterStatus) {
 	w.people.campaigns--
 	switch {
 	case at < len(versions)-1 && w.rand.IntN(5) > 0:
-		w.edit("version", func(s *v1alpha1.ClusterSpec) { s.Version = versions[min(at+1+weighted(w.rand, 70, 20, 10), len(versions)-1)] })
+		w.edit("version", func(s *v1alpha1.ClusterSpec) {
+			s.Version = versions[min(at+1+weighted(w.rand, 70, 20, 10), len(versions)-1)]
+		})
 		w.spoil()
 	case w.rand.IntN(2) == 0:
 		w.people.tune++

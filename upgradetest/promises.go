@@ -14,12 +14,12 @@ import (
 // checks are the promises of the design, one function each or some, and what they must remember. They judge by what
 // a pass looked at and by the truth of the world, with no code of the core.
 type checks struct {
-	asked    map[string]bool  // ids of requests that were answered
-	active   time.Duration    // that a controller looked at the running attempt, since the step last could have begun to wait
-	activeOf string           // the attempt and step that active counts for
-	actions  map[string]int   // effects by attempt, hop, action and member
-	forgiven int              // how often a person let unknown outcomes be done again
-	good     time.Duration    // that a failed attempt's cluster looked good
+	asked    map[string]bool // ids of requests that were answered
+	active   time.Duration   // that a controller looked at the running attempt, since the step last could have begun to wait
+	activeOf string          // the attempt and step that active counts for
+	actions  map[string]int  // effects by attempt, hop, action and member
+	forgiven int             // how often a person let unknown outcomes be done again
+	good     time.Duration   // that a failed attempt's cluster looked good
 	wait     *v1alpha1.WaitingFor
 	waitFor  int64 // the attempt that the wait is of
 	pinned   string

@@ -16,7 +16,7 @@ import (
 
 var (
 	seedFlag  = flag.Int64("seed", -1, "simulate only the world of this seed, and tell its story")
-	worlds    = flag.Int("worlds", 2000, "simulate so many worlds")
+	worlds    = flag.Int("worlds", 7000, "simulate so many worlds")
 	firstSeed = flag.Uint64("first", 0, "the first seed")
 	lines     = flag.Int("lines", 150, "show so many lines of the story of a world that broke a promise")
 )

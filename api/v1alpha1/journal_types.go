@@ -207,7 +207,7 @@ type HopStatus struct {
 	// Finalized is set when there is no plain way back any more; with the last member's intent where the software finalizes itself.
 	// +optional
 	Finalized bool `json:"finalized,omitempty"`
-	// Reopened is set when what makes a way back possible was done.
+	// Reopened is set when the way back was open and is taken; where the hop was finalized, once what makes it possible was done.
 	// +optional
 	Reopened bool `json:"reopened,omitempty"`
 	// Done is set when the hop has ended well.
