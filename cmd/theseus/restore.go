@@ -163,15 +163,10 @@ func (k *opened) fillMembers(ctx context.Context, got string) error {
 	if component == "" {
 		component = k.system.Components()[0].Name()
 	}
-	look, err := k.look(ctx)
+	// Of members that never ran a look shows nothing but the name.
+	all, err := k.state.Views(k.system, &k.cluster.Spec, component, k.cluster.Spec.Version)
 	if err != nil {
 		return err
-	}
-	var all []*system.Member
-	for i := range look.Members {
-		if look.Members[i].View.Component == component {
-			all = append(all, &look.Members[i].View)
-		}
 	}
 	asker := ask.New(k.system)
 	asker.Program = func(name string) (string, error) { return local.FindProgram(k.programFolders(), name) }

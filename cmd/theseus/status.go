@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
@@ -157,6 +158,9 @@ func (k *opened) printStatus() {
 	if len(st.Members.Unready) > 0 {
 		rows = append(rows, []string{"not ready", strings.Join(st.Members.Unready, " ")})
 	}
+	if why := unreadyBecause(st); why != "" {
+		rows = append(rows, []string{"because", cut(why, 300)})
+	}
 	if st.FailedTarget != "" {
 		rows = append(rows, []string{"failed", "the upgrade to " + st.FailedTarget + "; it is not tried again by itself"})
 	}
@@ -167,6 +171,16 @@ func (k *opened) printStatus() {
 	if st.Attempt != nil {
 		k.printAttempt(st.Attempt)
 	}
+}
+
+// unreadyBecause is what the core says of a member that is not ready while no attempt runs; an attempt's wait says more.
+func unreadyBecause(st *v1alpha1.ClusterStatus) string {
+	c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionReady)
+	if c == nil || c.Status == metav1.ConditionTrue {
+		return ""
+	}
+	_, why, _ := strings.Cut(c.Message, "; ")
+	return why
 }
 
 // conditionRows are the conditions that say more than that all is well; --json has all.
