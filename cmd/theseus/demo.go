@@ -242,7 +242,7 @@ func (d *demo) cluster() *v1alpha1.Cluster {
 			Backup:     &v1alpha1.BackupPlace{URL: "file://" + filepath.Join(d.dir, "backups")},
 			Upgrade: v1alpha1.UpgradePolicy{
 				Soak:             &metav1.Duration{Duration: 5 * time.Second},
-				ProgressDeadline: &metav1.Duration{Duration: 30 * time.Second},
+				ProgressDeadline: &metav1.Duration{Duration: 2 * time.Minute},
 			},
 		},
 	}
