@@ -242,7 +242,7 @@ func (d *Decider) cameBack(s *Scene, st *v1alpha1.StepStatus) bool {
 	if st.Phase, st.Ended = v1alpha1.StepRunning, nil; s.backing {
 		st.Phase = v1alpha1.StepUndoing
 	}
-	s.Progress()
+	st.ProgressAt = s.attempt.Clock
 	s.event("StepReopened", "step "+st.Name, "a member of another revision turned up", true)
 	return true
 }
@@ -275,7 +275,7 @@ func (d *Decider) back(s *Scene) Decision {
 		if (st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepUndone) && !d.cameBack(s, st) {
 			continue
 		}
-		if i = s.undoFirst(i); &s.attempt.Steps[i] != st {
+		if i = d.undoFirst(s, i); &s.attempt.Steps[i] != st {
 			st = &s.attempt.Steps[i]
 		}
 		s.step = st
@@ -292,7 +292,7 @@ func (d *Decider) back(s *Scene) Decision {
 
 // undoFirst honours needsFirst: a component that cannot become ready without the one before it is undone after it. So
 // where step i rolls such a component, the earlier roll of its predecessor goes first.
-func (s *Scene) undoFirst(i int) int {
+func (d *Decider) undoFirst(s *Scene, i int) int {
 	st := &s.attempt.Steps[i]
 	if st.Component == "" {
 		return i
@@ -304,10 +304,10 @@ func (s *Scene) undoFirst(i int) int {
 	for j := i - 1; j >= 0; j-- {
 		before := &s.attempt.Steps[j]
 		if before.Kind == st.Kind && before.Component != st.Component {
-			if before.Phase == v1alpha1.StepPending || before.Phase == v1alpha1.StepUndone {
+			if (before.Phase == v1alpha1.StepPending || before.Phase == v1alpha1.StepUndone) && !d.cameBack(s, before) {
 				return i
 			}
-			return s.undoFirst(j)
+			return d.undoFirst(s, j)
 		}
 	}
 	return i

@@ -514,6 +514,9 @@ func memberHook(path func(component, hook string) string, c *system.Component) f
 }
 
 func (w *walk) drain(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
+	if f.bad() {
+		return then(v1alpha1.HandReplace) // it died while it was drained
+	}
 	c := w.g.comp
 	if d := c.API().Drain; d != nil {
 		list := []v1alpha1.Hook{*d}

@@ -376,17 +376,22 @@ func (c *checks) p6requestsOncePerID(w *World, before, after *v1alpha1.ClusterSt
 // p6editsWhileAnAttemptRuns: the version set back means going back; another target is taken only before the first disruption.
 func (c *checks) p6editsWhileAnAttemptRuns(w *World, p *pass, old, st *v1alpha1.ClusterStatus) {
 	a, b := running(old), st.Attempt
-	if a == nil || a.Kind != v1alpha1.AttemptUpgrade || a.Phase != v1alpha1.PhaseRunning || b.ID != a.ID || len(st.Requests) != len(old.Requests) {
+	if a == nil || a.Kind != v1alpha1.AttemptUpgrade || a.Phase != v1alpha1.PhaseRunning || b.ID != a.ID || !sameAnswers(old, st) {
 		return
 	}
 	want := p.in.Cluster.Spec.Version
 	turned := b.Phase == v1alpha1.PhaseRollingBack
 	switch {
-	case want == a.Base.Spec.Version && !turned && !a.Hops[a.Hop].Finalized && len(st.Requests) < 32:
+	case want == a.Base.Spec.Version && !turned && !a.Hops[a.Hop].Finalized:
 		w.broke("promise 6", "the version was set back to %s and the attempt does not go back", want)
 	case want != a.To && want != a.Base.Spec.Version && a.Disrupted && turned && b.Failure == nil:
 		w.broke("promise 6", "another target turned back an attempt that had disrupted")
 	}
+}
+
+func sameAnswers(a, b *v1alpha1.ClusterStatus) bool {
+	n, m := len(a.Requests), len(b.Requests)
+	return n == m && (n == 0 || a.Requests[n-1].ID == b.Requests[m-1].ID)
 }
 
 // p7everyWaitIsNamed: object, rule, since; a deadline or a person; and how to override.

@@ -59,6 +59,7 @@ type Scenario struct {
 	lost       bool
 	incomplete bool
 	level      string
+	lowered    bool // a way back was opened: the software does not finalize by itself
 	requests   []v1alpha1.Request
 	ids        int
 	lastWait   string
@@ -455,7 +456,7 @@ func (s *Scenario) live() {
 			all[""] = true
 		}
 	}
-	if len(all) == 1 {
+	if len(all) == 1 && !s.lowered {
 		for v := range all {
 			if e := s.edgeTo(v); e != nil && e.Finalizes == v1alpha1.FinalizesWithLastMember && s.sys.Compare(v, s.level) > 0 {
 				s.level = v
@@ -526,7 +527,7 @@ func (s *Scenario) act(i v1alpha1.Intent, a *actor) {
 	case name == "raise":
 		s.level = i.Version
 	case name == "lower":
-		s.level = i.From
+		s.level, s.lowered = i.From, true
 	case strings.HasPrefix(i.Action, "needs."):
 		for _, o := range s.members {
 			o.snap++
