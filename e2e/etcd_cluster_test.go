@@ -61,6 +61,9 @@ type etcdSetup struct {
 // newEtcd writes the files of a cluster and starts nothing.
 func newEtcd(t testing.TB, s etcdSetup) *etcdCluster {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes tens of seconds")
+	}
 	if _, err := os.Stat("../bin/servers/etcd-" + etcdBroken); err != nil {
 		t.Fatalf("%v; build it with: make servers", err)
 	}
