@@ -290,7 +290,7 @@ func (d *Decider) back(s *Scene) Decision {
 	return s.endBack()
 }
 
-// undoFirst honours needsFirst: a component that cannot become ready without the one before it is undone after it. So
+// undoFirst follows needsFirst: a component that cannot become ready without the one before it is undone after it. So
 // where step i rolls such a component, the earlier roll of its predecessor goes first.
 func (d *Decider) undoFirst(s *Scene, i int) int {
 	st := &s.attempt.Steps[i]

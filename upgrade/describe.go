@@ -129,9 +129,10 @@ func (s *Scene) backedUp() {
 	}
 	for i := range a.Steps {
 		if st := &a.Steps[i]; st.Kind == KindBackup {
-			if st.Phase == v1alpha1.StepDone {
+			switch st.Phase {
+			case v1alpha1.StepDone:
 				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionTrue, v1alpha1.ReasonBackedUp, a.Hops[a.Hop].Backup)
-			} else if st.Phase == v1alpha1.StepPending || st.Phase == v1alpha1.StepRunning {
+			case v1alpha1.StepPending, v1alpha1.StepRunning:
 				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionFalse, v1alpha1.ReasonNoBackup, "the hop's backup is not complete yet")
 			}
 		}

@@ -662,13 +662,13 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return stay(m)
 	}
 	h.Incarnation = f.Incarnation
-	m = Do(w.stop(h, f))
+	m = Do(w.stop(f))
 	m.Disruptive = true
 	return stay(m)
 }
 
-func (w *walk) stop(h *v1alpha1.Hand, f *fact) v1alpha1.Intent {
-	return v1alpha1.Intent{Act: v1alpha1.ActStop, Component: w.g.comp.Name(), Member: h.Member, Incarnation: f.Incarnation,
+func (w *walk) stop(f *fact) v1alpha1.Intent {
+	return v1alpha1.Intent{Act: v1alpha1.ActStop, Component: w.g.comp.Name(), Member: f.View.Name, Incarnation: f.Incarnation,
 		Revision: w.revision, Version: w.version, From: w.Hop().From, Why: "replace it by " + w.version}
 }
 
@@ -757,12 +757,31 @@ func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
 		return stay(WaitFirmly("member "+f.View.Name, "runs", f.why+note(f.Message)))
 	}
 	if f.ready != system.Yes && !w.Overridden("ready") {
+		if o := w.alsoLost(f); o != nil {
+			m := Do(w.stop(o))
+			m.Disruptive = true
+			return stay(m)
+		}
 		return stay(Wait("member "+f.View.Name, "ready", f.why+note(f.Message)))
 	}
 	if f.version == "" && !w.Overridden("version") {
 		return stay(Wait("member "+f.View.Name, "version", "it does not say which version it runs"))
 	}
 	return then(v1alpha1.HandSettle)
+}
+
+// alsoLost is, on the way back, another member of the revision to be left that surely does not serve. It goes while the one in
+// hand is not ready yet: that takes nothing away, and the group may need both before either can become ready.
+func (w *walk) alsoLost(f *fact) *fact {
+	if !w.backing || !w.in.Look.Complete {
+		return nil
+	}
+	for _, o := range w.g.facts {
+		if o != f && o.expected && o.bad() && o.Revision != w.revision && o.State != ProcessAbsent && o.State != ProcessStopping {
+			return o
+		}
+	}
+	return nil
 }
 
 func note(message string) string {

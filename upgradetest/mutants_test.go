@@ -27,7 +27,7 @@ var mutants = []mutant{
 		return WaitFirmly(object,`, `	if false {
 		return WaitFirmly(object,`, "promise 1"},
 	{"a stop that is not seen is repeated without asking again", "roll.go", `	// A stop that was permitted before`, `	if h.Incarnation != "" && h.Incarnation == f.Incarnation {
-		return stay(Do(w.stop(h, f)))
+		return stay(Do(w.stop(f)))
 	}
 	// A stop that was permitted before`, ""},
 	{"the backup is not waited for after a retry", "kinds.go", `	if r.Tries >= backupTries {`, `	if r.Tries >= 1 {
@@ -46,7 +46,7 @@ var mutants = []mutant{
 	}
 	return stay(m)`, `		h.Phase = v1alpha1.HandReplace
 		h.Incarnation = f.Incarnation
-		m = Do(w.stop(h, f))
+		m = Do(w.stop(f))
 	}
 	return stay(m)`, "promise 4"},
 	{"the role is not read again in the look that permits the disruption", "roll.go", `	case role != nil:
