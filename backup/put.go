@@ -211,7 +211,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	if m.report != nil && n > 0 {
 		m.report(m.now)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = fmt.Errorf("read: %w", err)
 	}
 	return n, err

@@ -194,7 +194,7 @@ func (s *Store) names(ctx context.Context, cluster string) ([]Name, error) {
 	list := s.bucket.List(&blob.ListOptions{Prefix: prefix, Delimiter: "/"})
 	for {
 		object, err := list.Next(ctx)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return names, nil
 		}
 		if err != nil {
@@ -299,7 +299,7 @@ func (s *Store) keys(ctx context.Context, name Name) ([]string, error) {
 	list := s.bucket.List(&blob.ListOptions{Prefix: name.String() + "/"})
 	for {
 		object, err := list.Next(ctx)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return keys, nil
 		}
 		if err != nil {

@@ -45,7 +45,6 @@ type setup struct {
 	upgrade  string // of spec.upgrade, beside soak and progressDeadline
 	deadline string // default 15s
 	backup   string // URL; default: a folder of the test
-	program  string // theseus or faulty; default: as shipped
 	programs string // folders of servers; default: all
 }
 
@@ -82,7 +81,7 @@ spec:
 // folder is one whose name is short and plain, unlike those of the testing package: it becomes part of URLs.
 func folder(t testing.TB) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "theseus-e2e-")
+	dir, err := os.MkdirTemp("", "theseus-e2e-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

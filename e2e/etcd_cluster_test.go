@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -286,7 +285,6 @@ type load struct {
 	ended chan struct{}
 	res   *probe.Result
 	err   error
-	once  sync.Once
 }
 
 // clients begin. They go on until check.

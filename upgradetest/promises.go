@@ -21,11 +21,8 @@ type checks struct {
 	forgiven int             // how often a person let unknown outcomes be done again
 	good     time.Duration   // that a failed attempt's cluster looked good
 	wait     *v1alpha1.WaitingFor
-	waitFor  int64 // the attempt that the wait is of
-	pinned   string
-	retry    bool // somebody asked for another try
-	restart  bool
-	adopted  bool
+	waitFor  int64  // the attempt that the wait is of
+	retry    bool   // somebody asked for another try
 	lastSpec string // of the attempt before
 }
 
@@ -287,7 +284,7 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 	if i.Act != v1alpha1.ActStart && i.Act != v1alpha1.ActConfigure {
 		return
 	}
-	want := ""
+	var want string
 	switch {
 	case i.Act == v1alpha1.ActStart && a != nil && i.Revision == p.in.Look.Configured[i.Component]:
 		return // it comes back as the platform would bring it back
@@ -400,19 +397,31 @@ func (c *checks) p7everyWaitIsNamed(w *World, p *pass, st *v1alpha1.ClusterStatu
 	if a == nil || p.dec.Again {
 		return
 	}
-	f := a.WaitingFor
-	switch {
-	case a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped:
+	if a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped {
 		if a.Rest == "" {
 			w.broke("promise 7", "the attempt rests and does not say why")
 		}
 		return
+	}
+	f := a.WaitingFor
+	switch {
 	case p.dec.Act != nil && f == nil:
 		c.wait = nil
 		return
 	case f == nil:
 		w.broke("promise 7", "nothing is done and nothing is waited for")
 		return
+	}
+	p7saysAll(w, p, f)
+	if o := c.wait; o != nil && c.waitFor == a.ID && o.Object == f.Object && o.Rule == f.Rule && w.journalHas(o) && !f.Since.Time.Equal(o.Since.Time) {
+		w.broke("promise 7", "a wait for %s of %s moved its beginning from %s to %s", f.Rule, f.Object, o.Since, f.Since)
+	}
+	c.wait, c.waitFor = f, a.ID
+}
+
+// p7saysAll looks at one wait.
+func p7saysAll(w *World, p *pass, f *v1alpha1.WaitingFor) {
+	switch {
 	case f.Object == "" || f.Rule == "" || f.Since.IsZero() || f.Message == "":
 		w.broke("promise 7", "a wait without object, rule, since or message: %+v", *f)
 	case f.Deadline == nil && !p.dec.Rest:
@@ -420,10 +429,6 @@ func (c *checks) p7everyWaitIsNamed(w *World, p *pass, st *v1alpha1.ClusterStatu
 	case p.dec.Rest && f.Override == "":
 		w.broke("promise 7", "a person is waited for and is not told what to ask: %+v", *f)
 	}
-	if o := c.wait; o != nil && c.waitFor == a.ID && o.Object == f.Object && o.Rule == f.Rule && w.journalHas(o) && !f.Since.Time.Equal(o.Since.Time) {
-		w.broke("promise 7", "a wait for %s of %s moved its beginning from %s to %s", f.Rule, f.Object, o.Since, f.Since)
-	}
-	c.wait, c.waitFor = f, a.ID
 }
 
 // journalHas says whether a wait is durable, so that the next one must go on with it.

@@ -39,7 +39,6 @@ import (
 //	plan, status, spec     show
 type Scenario struct {
 	decider *upgrade.Decider
-	base    map[string]any
 	sys     *system.System
 	systems map[string]*system.System
 	cluster *v1alpha1.Cluster

@@ -187,7 +187,7 @@ type UpgradePolicy struct {
 	Edits EditPolicy `json:"edits,omitempty"`
 }
 
-// Member and group counts.
+// MemberNames are members by readiness.
 type MemberNames struct {
 	// +optional
 	Ready []string `json:"ready,omitempty"`

@@ -172,7 +172,7 @@ func keys(t *testing.T, b *blob.Bucket) []string {
 	list := b.List(nil)
 	for {
 		object, err := list.Next(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return got
 		}
 		must(t, err)
