@@ -3,7 +3,6 @@ package upgradetest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,7 +163,7 @@ func TestHunt(t *testing.T) {
 	}
 	for n := 0; n < *worlds; n += 100 {
 		if s := simulateAll(uint64(n), 100); len(s.broken) > 0 {
-			t.Fatal(fmt.Sprintf("found: after at most %d worlds: %v", n+100, s.broken[0].Err))
+			t.Fatalf("found: after at most %d worlds: %v", n+100, s.broken[0].Err)
 		}
 	}
 }
