@@ -19,6 +19,8 @@ type people struct {
 	attempt   int64
 	tune      int
 	done      bool
+	patient   bool          // they repair what failed and see whether it heals
+	until     time.Duration // and ask nothing until then
 }
 
 // live is what people do from time to time.
@@ -133,6 +135,14 @@ func (w *World) ask(r v1alpha1.Request) {
 // lookAfter ends a rest, sooner or later: what rests is not left alone for ever.
 func (w *World) lookAfter(a *v1alpha1.Attempt) {
 	if len(w.inbox) > 0 || w.rand.IntN(3) == 0 && w.now < w.calm {
+		return
+	}
+	if w.people.patient && w.now > w.people.until+3*time.Minute {
+		w.people.until = w.now + 3*time.Minute
+		clear(w.bad)
+		w.repairProcesses()
+	}
+	if w.now < w.people.until {
 		return
 	}
 	w.people.rests++

@@ -562,7 +562,7 @@ func (c *checks) pausedDoesNothing(w *World, p *pass, old *v1alpha1.ClusterStatu
 	if a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped {
 		w.broke("pause", "%s of %s%s while the attempt rests", p.dec.Act.Act, p.dec.Act.Component, p.dec.Act.Member)
 	}
-	if a.Pausing && p.dec.Act.Act == v1alpha1.ActStop && !handIs(a, p.dec.Act.Member) && p.systemOf(old).API().Edges[max(0, a.Hops[a.Hop].Edge)].Strategy != v1alpha1.Recreate {
+	if a.Pausing && a.Phase != v1alpha1.PhaseRollingBack && p.dec.Act.Act == v1alpha1.ActStop && !handIs(a, p.dec.Act.Member) && p.systemOf(old).API().Edges[max(0, a.Hops[a.Hop].Edge)].Strategy != v1alpha1.Recreate {
 		w.broke("pause", "%s is stopped though a pause was asked for", p.dec.Act.Member)
 	}
 }

@@ -72,6 +72,7 @@ func newWorld(seed uint64, tell bool) *World {
 		w.systems[s.Hash()] = s
 	}
 	w.people.campaigns = 1 + r.IntN(4)
+	w.people.patient, w.people.until = r.IntN(4) == 0, -time.Hour
 	w.calm = w.between(2*time.Minute, 40*time.Minute)
 	w.begin()
 	w.newDriver()
