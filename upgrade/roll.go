@@ -107,10 +107,17 @@ func (r roll) walk(s *Scene, st *v1alpha1.StepStatus) Move {
 	if m := w.raise(); m.Kind != MoveDone {
 		return m
 	}
-	if st.Hand == nil {
+	if st.Hand == nil || w.othersFirst(st.Hand) {
+		st.Hand = nil
 		return w.choose()
 	}
 	return w.advance()
+}
+
+// othersFirst says that a member came back new while the one in hand still serves: it is checked before that one goes.
+func (w *walk) othersFirst(h *v1alpha1.Hand) bool {
+	f := w.g.member(h.Member)
+	return f != nil && !f.bad() && f.Revision != w.revision && handOrder(h.Phase) <= handOrder(v1alpha1.HandReplace) && w.unchecked() != nil
 }
 
 // CameBack says that a member of another revision turned up after the step was done: somebody else started it, or

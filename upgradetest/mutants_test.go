@@ -53,7 +53,7 @@ var mutants = []mutant{
 	}`, `	case role != nil && h.Incarnation == "never":
 	}`, "promise 4"},
 	{"finalized is not marked", "roll.go", `	hop.Finalized = true
-	w.event("Finalizing"`, `	w.event("Finalizing"`, ""},
+	w.event("Finalizing"`, `	w.event("Finalizing"`, "promise 5"},
 	{"the software's own finalizing is not noticed and nothing opens the way back", "kinds.go", `func (s *Scene) openWayBack() Move {`, `func (s *Scene) openWayBack() Move {
 	if true {
 		return Done()
@@ -71,7 +71,7 @@ var mutants = []mutant{
 	{"an unknown outcome is repeated", "run.go", `out.Phase == OutcomeUnknown && onUnknown(e) == v1alpha1.StopOnUnknown:`, `false:`, ""},
 	{"a member that came back new is not checked", "roll.go", `		if f.expected && f.Revision == w.revision && f.State != ProcessAbsent && !w.done(f) {
 			return f`, `		if false {
-			return f`, ""},
+			return f`, "promise 1"},
 	{"members are started one by one", "roll.go", `	if m := w.raise(); m.Kind != MoveDone {
 		return m
 	}

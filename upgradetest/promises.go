@@ -57,10 +57,12 @@ func (c *checks) act(w *World, p *pass, i v1alpha1.Intent) {
 	switch i.Act {
 	case v1alpha1.ActStop:
 		c.p2backupBeforeDisruption(w, a, i)
+		c.p5lastMemberFinalizes(w, sight, i)
 		if sight.sys.API().Edges[max(0, a.Hops[a.Hop].Edge)].Strategy == v1alpha1.Recreate && a.Hops[a.Hop].Edge >= 0 || a.Kind == v1alpha1.AttemptCreate || a.Kind == v1alpha1.AttemptStart {
 			return
 		}
 		c.p1withinBudget(w, sight, i)
+		c.p1newMembersAreCheckedFirst(w, sight, i)
 		c.p3componentsInOrder(w, sight, i)
 		c.p4leaderLast(w, sight, i)
 		c.p11nothingReplacedTwice(w, sight, i)
@@ -176,6 +178,41 @@ func (c *checks) p1withinBudget(w *World, s *sights, i v1alpha1.Intent) {
 	} else if s.p.honest && lost > most {
 		w.broke("promise 1", "%s is stopped: then %d of %s are unavailable in truth, and %d may be", i.Member, lost, i.Component, most)
 	}
+}
+
+// p1newMembersAreCheckedFirst: no good member goes while one that came back new has not passed all checks.
+func (c *checks) p1newMembersAreCheckedFirst(w *World, s *sights, i v1alpha1.Intent) {
+	if readySeen(s.member(i.Member)) == system.No {
+		return
+	}
+	at := slices.IndexFunc(s.a.Steps, func(st v1alpha1.StepStatus) bool { return st.Name == i.Step })
+	want := s.wanted(i.Component)
+	for _, m := range s.group(w, i.Component) {
+		if m == nil || m.Revision != want || m.State == upgrade.ProcessAbsent || m.State == upgrade.ProcessUnknown {
+			continue
+		}
+		passed := func(d v1alpha1.MemberDone) bool { return d.Name == m.View.Name && d.Incarnation == m.Incarnation }
+		if !slices.ContainsFunc(s.a.Steps[at].Members, passed) {
+			w.broke("promise 1", "%s is stopped, and %s is new and was not checked", i.Member, m.View.Name)
+		}
+	}
+}
+
+// p5lastMemberFinalizes: where the software finalizes with its last member, the hop counts as finalized before that goes.
+func (c *checks) p5lastMemberFinalizes(w *World, s *sights, i v1alpha1.Intent) {
+	h := s.a.Hops[s.a.Hop]
+	if s.back || h.Edge < 0 || h.Finalized || s.sys.Edge(int(h.Edge)).Finalizes != v1alpha1.FinalizesWithLastMember {
+		return
+	}
+	for j := range w.shape.comps {
+		want := s.wanted(w.shape.comps[j].name)
+		for _, m := range s.group(w, w.shape.comps[j].name) {
+			if m == nil || m.View.Name != i.Member && m.Revision != want {
+				return
+			}
+		}
+	}
+	w.broke("promise 5", "%s is the last of %s, and the hop is not marked as finalized", i.Member, h.From)
 }
 
 func (w *World) compOf(name string) *compShape { return &w.shape.comps[w.index(name)] }
