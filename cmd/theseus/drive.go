@@ -70,6 +70,8 @@ func newRequest(kind v1alpha1.RequestKind) v1alpha1.Request {
 	return r
 }
 
+var errAnswered = errors.New("the request was answered")
+
 // request asks something of a cluster. If another command drives it, that one answers and goes on; else this one drives.
 // What would be refused is never asked, so that nothing changes.
 func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) error {
@@ -80,15 +82,23 @@ func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) erro
 	if err := k.wouldAccept(ctx, r); err != nil {
 		return err
 	}
-	ask := func() error { return k.state.Ask(r) } // once: the id is the same
+	ask := func() error {
+		if k.answer(r.ID) != nil {
+			return errAnswered
+		}
+		return k.state.Ask(r) // once: the id is the same
+	}
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
 	for {
 		err := k.driveTo(ctx, wantOf(r.Kind), ask)
+		if errors.Is(err, errAnswered) { // by another driver, which has ended since
+			return k.told(k.answer(r.ID))
+		}
 		if !is[*local.BusyError](err) {
 			return errors.Join(k.refusal(r.ID), err)
 		}
-		if err := ask(); err != nil {
+		if err := ask(); err != nil && !errors.Is(err, errAnswered) {
 			return err
 		}
 		if err := k.reload(); err != nil {
