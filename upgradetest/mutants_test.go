@@ -76,10 +76,10 @@ var mutants = []mutant{
 		return m
 	}
 	if st.Hand`, `	if st.Hand`, ""},
-	{"a new System restarts members", "attempt.go", `	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
-	switch wanted := revisions(s.sys, &p)`, `	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
-	s.sys = s.in.System
-	switch wanted := revisions(s.in.System, &p)`, ""},
+	{"a new System restarts members", "attempt.go", `	if s.status.FailedRevision == "" && reflect`, `	if revisions(s.in.System, have) != revisions(s.sys, have) {
+		return v1alpha1.AttemptRestart, nil
+	}
+	if s.status.FailedRevision == "" && reflect`, "promise 13"},
 	{"a paused attempt goes on", "decide.go", `		return Decision{Situation: Resting, Rest: true}
 	}
 	s.attempt.Clock`, `	}
