@@ -22,8 +22,8 @@ const (
 )
 
 // wallTime compares an upgrade of three etcd members by Theseus with a bare script that does the same and no more: a
-// snapshot, then each member stopped, started with the new program, waited for until it is healthy, says the version, and
-// all agree on a leader, and a soak; the leader last, after its role was moved. It also reads the memory of the driver and the shims.
+// snapshot, then each member stopped, started with the new program, waited for by the rules that etcd.yaml calls settled, and a
+// soak; the leader last, after its role was moved. It also reads the memory of the driver and the shims.
 func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure, error) {
 	var ours, bare, driver, shim []float64
 	for i := range rounds {
@@ -254,9 +254,13 @@ func (s *script) status(ctx context.Context, i int) (st etcdStatus, err error) {
 }
 
 func (s *script) post(ctx context.Context, i int, path, body string) ([]byte, error) {
+	return s.call(ctx, http.MethodPost, i, path, body)
+}
+
+func (s *script) call(ctx context.Context, method string, i int, path, body string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client(i)+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, s.client(i)+path, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -287,14 +291,38 @@ func (s *script) await(ctx context.Context, i int, version string) error {
 	return fmt.Errorf("member %d did not settle at %s in a minute", i, version)
 }
 
+// settled asks for what the rules of etcd.yaml ask for: the version, one leader, and the cluster version and storage version
+// that follow from the lowest member.
 func (s *script) settled(ctx context.Context, i int, version string) bool {
-	leader := ""
+	leader, lowest := "", ""
 	for j := range s.members {
 		st, err := s.status(ctx, j)
 		if err != nil || st.Leader == "" || st.Leader == "0" || leader != "" && st.Leader != leader || j == i && st.Version != version {
 			return false
 		}
 		leader = st.Leader
+		if minor := st.Version[:strings.LastIndex(st.Version, ".")] + ".0"; lowest == "" || minor < lowest {
+			lowest = minor
+		}
+	}
+	for j := range s.members {
+		v, err := s.versions(ctx, j)
+		if err != nil || v.Cluster != lowest || v.Storage != "" && v.Storage != lowest {
+			return false
+		}
 	}
 	return true
+}
+
+type etcdVersions struct {
+	Cluster string `json:"etcdcluster"`
+	Storage string `json:"storage"`
+}
+
+func (s *script) versions(ctx context.Context, i int) (v etcdVersions, err error) {
+	text, err := s.call(ctx, http.MethodGet, i, "/version", "")
+	if err != nil {
+		return v, err
+	}
+	return v, json.Unmarshal(text, &v)
 }
