@@ -18,9 +18,10 @@ import (
 func main() {
 	rounds := flag.Int("rounds", 3, "how often each side is measured; medians are printed")
 	bin := flag.String("bin", "bin", "folder of theseus and servers/")
+	only := flag.String("only", "", "measure only this: wall, simulated or watching")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *bin, *rounds)
+	err := run(ctx, *bin, *only, *rounds)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -33,7 +34,13 @@ type figure struct {
 	what, ours, theirs, ratio, limit string
 }
 
-func run(ctx context.Context, bin string, rounds int) error {
+// measures in the order in which they are taken.
+var measures = []struct {
+	name string
+	take func(ctx context.Context, bin, dir string, rounds int) ([]figure, error)
+}{{"wall", wallTime}, {"simulated", simulated}, {"watching", watching}}
+
+func run(ctx context.Context, bin, only string, rounds int) error {
 	bin, err := filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -44,8 +51,11 @@ func run(ctx context.Context, bin string, rounds int) error {
 	}
 	defer os.RemoveAll(dir)
 	var figures []figure
-	for _, measure := range []func(context.Context, string, string, int) ([]figure, error){wallTime, simulated, watching} {
-		f, err := measure(ctx, bin, dir, rounds)
+	for _, m := range measures {
+		if only != "" && only != m.name {
+			continue
+		}
+		f, err := m.take(ctx, bin, dir, rounds)
 		if err != nil {
 			return err
 		}
