@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -133,6 +134,19 @@ type background struct {
 	cmd      *exec.Cmd
 	out, err bytes.Buffer
 	ended    chan struct{}
+	talked   sync.Once
+	begun    chan struct{} // closed with the first thing that it prints: from then on it minds signals
+}
+
+// listener notices the first write.
+type listener struct {
+	io.Writer
+	b *background
+}
+
+func (l listener) Write(p []byte) (int, error) {
+	defer l.b.talked.Do(func() { close(l.b.begun) })
+	return l.Writer.Write(p)
 }
 
 func (b *background) kill() {
@@ -145,9 +159,9 @@ func (b *background) kill() {
 }
 
 func cmdMeanwhile(ts *testscript.TestScript, _ bool, args []string) {
-	b := &background{ended: make(chan struct{})}
+	b := &background{ended: make(chan struct{}), begun: make(chan struct{})}
 	b.cmd = exec.Command(theseus, afterTheseus(ts, args[1:])...)
-	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = ts.Getenv("WORK"), &b.out, &b.err
+	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = ts.Getenv("WORK"), listener{&b.out, b}, listener{&b.err, b}
 	for _, name := range []string{"THESEUS_HOME", "THESEUS_PROGRAMS", "PATH", "HOME"} {
 		b.cmd.Env = append(b.cmd.Env, name+"="+ts.Getenv(name))
 	}
@@ -168,7 +182,13 @@ func begun(ts *testscript.TestScript, id string) *background {
 }
 
 func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(begun(ts, args[0]).cmd.Process.Signal(syscall.SIGINT))
+	b := begun(ts, args[0])
+	select {
+	case <-b.begun:
+	case <-time.After(patience):
+		ts.Fatalf("%s has printed nothing for %s", args[0], patience)
+	}
+	ts.Check(b.cmd.Process.Signal(syscall.SIGINT))
 }
 
 func cmdEnds(ts *testscript.TestScript, _ bool, args []string) {
