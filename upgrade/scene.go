@@ -109,20 +109,8 @@ func (in *Input) scope(sys *system.System, a *v1alpha1.Attempt) system.Scope {
 	} else {
 		sc.Version = spec.Version
 	}
-	sc.Options = Options(sys, spec)
+	sc.Options = sys.Options(spec)
 	return sc
-}
-
-// Options are the System's options with the Cluster's values.
-func Options(sys *system.System, spec *v1alpha1.ClusterSpec) map[string]string {
-	out := make(map[string]string, len(sys.API().Options))
-	for name, o := range sys.API().Options {
-		out[name] = o.Default
-	}
-	for name, v := range spec.Options {
-		out[name] = v
-	}
-	return out
 }
 
 // group judges a component, once in a pass.
