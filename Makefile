@@ -17,7 +17,7 @@ SERVERS := bin/servers
 # In order, one at a time: go itself keeps the processors busy, and the lines
 # that say what is being built stay in order.
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-simulator test-e2e test-long bench lint build install servers clean
+.PHONY: help demo test test-quick test-simulator test-e2e test-long bench lint build generate install servers clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,14 @@ help: ## print this list
 build: ## build bin/theseus
 	@echo "building theseus"
 	@$(GO) build -ldflags "$(LDFLAGS)" -o bin/theseus ./cmd/theseus
+
+generate: bin/controller-gen ## make deep copies and CRDs anew from api/
+	@bin/controller-gen object paths=./api/v1alpha1
+	@bin/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd
+
+bin/controller-gen: tools/controller-gen/go.mod tools/controller-gen/go.sum
+	@echo "building controller-gen"
+	@cd tools/controller-gen && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
 
 install: build ## put theseus into PREFIX/bin (/usr/local)
 	install -D -m 0755 bin/theseus $(DESTDIR)$(PREFIX)/bin/theseus

@@ -91,6 +91,7 @@ func (v *validator) components() {
 		v.storage(path+".storage", own.Storage)
 		v.addresses(path+".addresses", own, component)
 		v.start(path, name, own, component != nil)
+		v.template(path+".image", name, own.Image, component != nil)
 		v.tls(path+".tls", name, own.TLS, component)
 	}
 }

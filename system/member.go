@@ -1,6 +1,7 @@
 package system
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -12,7 +13,7 @@ import (
 
 // memberFields are the names that m has beside the questions; no question may
 // be called like one.
-var memberFields = []string{"name", "component", "ordinal", "host", "data", "version", "port", "scheme", "tls"}
+var memberFields = []string{"name", "component", "ordinal", "host", "bind", "data", "version", "port", "scheme", "tls"}
 
 // memberValue is a Member as expressions see it: a map of its fields and its
 // answers. It looks each key up when asked, so that a scope costs nothing to
@@ -32,6 +33,8 @@ func (v *memberValue) FindStringKey(key string) (any, bool) {
 		return int64(v.Ordinal), true
 	case "host":
 		return v.Host, true
+	case "bind":
+		return cmp.Or(v.Bind, v.Host), true
 	case "data":
 		return v.Data, true
 	case "version":

@@ -1,11 +1,13 @@
 package system
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"theseus.dev/api/v1alpha1"
@@ -18,6 +20,8 @@ type Process struct {
 	// Source is where the Cluster says that the program of this version is, nil where it does not. Its path, if it has
 	// one, is Program.
 	Source *v1alpha1.Program
+	// Image is the container image of the version; empty where the System names none.
+	Image string
 	// Args without the program word.
 	Args []string
 	Env  map[string]string
@@ -43,6 +47,9 @@ func (s *System) Process(component string, spec *v1alpha1.ClusterSpec, sc *Scope
 	}
 	own := spec.Components[component]
 	var err error
+	if p.Image, err = s.Expand(s.imageTemplate(c, &own), sc); err != nil {
+		return Process{}, fmt.Errorf("image: %w", err)
+	}
 	if p.Args, err = s.args(slices.Concat(c.api.Start[1:], own.Args), sc); err != nil {
 		return Process{}, err
 	}
@@ -72,6 +79,11 @@ func (s *System) programTemplate(c *Component) string {
 		}
 	}
 	return c.api.Start[0]
+}
+
+// imageTemplate is the Cluster's own, or the System's; empty where there is none.
+func (s *System) imageTemplate(c *Component, own *v1alpha1.ComponentSpec) string {
+	return cmp.Or(own.Image, c.api.Image, s.api.Versions.Image)
 }
 
 // programOf finds what a Cluster says about the program of a version, however
@@ -130,11 +142,18 @@ func (s *System) Revision(p *v1alpha1.Pinned, component, version string) string 
 	}
 	own := p.Spec.Components[component]
 	source, _ := s.programOf(&p.Spec, version)
-	text, err := json.Marshal([]any{
+	parts := []any{
 		version, p.Restart, s.programTemplate(c), s.api.Versions.Image, source,
 		c.api.Start, c.api.Env, c.api.Ports, c.api.Stop,
 		s.Options(&p.Spec), own.Args, own.Env, own.TLS,
-	})
+	}
+	// What came later counts only where it is set: a new Theseus must find the revisions that an older one made.
+	for _, later := range []any{cmp.Or(own.Image, c.api.Image), c.api.Pod, own.Pod} {
+		if !reflect.ValueOf(later).IsZero() {
+			parts = append(parts, later)
+		}
+	}
+	text, err := json.Marshal(parts)
 	if err != nil {
 		panic(err) // strings, maps of strings and numbers always marshal
 	}

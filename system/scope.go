@@ -27,6 +27,8 @@ type Member struct {
 	Ordinal   int
 	// Host is the address or DNS name under which the other members and Theseus reach it.
 	Host string
+	// Bind is the address that it listens on where that is not Host; m.bind is Host without it.
+	Bind string
 	// Data is the path of its data folder, as the member sees it.
 	Data string
 	// Version that it is to run, or was started with.

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // Cluster is one running instance of a System. Changing spec.version starts an upgrade.
 //
@@ -66,6 +69,20 @@ type ComponentSpec struct {
 	// Storage is the size of each member's volume in Kubernetes. Example: 1Gi.
 	// +optional
 	Storage string `json:"storage,omitempty"`
+	// Image overrides the System's in Kubernetes, a template. Example: "registry.example/etcd:v${version}".
+	// +optional
+	Image string `json:"image,omitempty"`
+	// StorageClass of these volumes. Default: that of Kubernetes.
+	// +optional
+	StorageClass string `json:"storageClass,omitempty"`
+	// Pod is laid over the pod template in Kubernetes, after the System's: resources, node selector, environment, volumes with
+	// secrets. A strategic merge patch; the container is called like the component. Changing it is a rolling restart.
+	// Example: {spec: {containers: [{name: etcd, resources: {requests: {memory: 1Gi}}}]}}.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +optional
+	Pod *runtime.RawExtension `json:"pod,omitempty"`
 	// Addresses of the members on this machine, one each. Default: loopback addresses of their own.
 	// +optional
 	Addresses []string `json:"addresses,omitempty"`
@@ -117,11 +134,19 @@ type BackupPlace struct {
 	// Secret with the credentials for the place, in Kubernetes.
 	// +optional
 	Secret *SecretKey `json:"secret,omitempty"`
+	// Claim is the PersistentVolumeClaim, in the Cluster's namespace, that holds a place of the scheme file in Kubernetes. It is
+	// mounted where the URL says.
+	// +optional
+	Claim string `json:"claim,omitempty"`
 }
 
 // SecretKey names one key of a secret.
 type SecretKey struct {
 	Name string `json:"name"`
+	// Namespace of the secret. Default: that of the object that refers to it. Another one needs a grant there: the annotation
+	// theseus.dev/granted-to on the secret, with the names of namespaces.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
 	// Key in the secret. Default key.json.
 	// +optional
 	Key string `json:"key,omitempty"`

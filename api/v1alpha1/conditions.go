@@ -35,3 +35,10 @@ const (
 	ReasonBackedUp       = "BackupComplete"
 	ReasonNoBackup       = "NoBackup"
 )
+
+// The types of condition of a Backup and of a Restore. At most one of Finished and Failed is ever True, and neither turns False again.
+const (
+	ConditionStarted  = "Started"
+	ConditionFinished = "Finished"
+	ConditionFailed   = "Failed"
+)

@@ -19,11 +19,13 @@ var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
 const (
 	KindSystem  = "System"
 	KindCluster = "Cluster"
+	KindBackup  = "Backup"
+	KindRestore = "Restore"
 )
 
 // AddToScheme registers the kinds with a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &System{}, &SystemList{}, &Cluster{}, &ClusterList{})
+	s.AddKnownTypes(GroupVersion, &System{}, &SystemList{}, &Cluster{}, &ClusterList{}, &Backup{}, &BackupList{}, &Restore{}, &RestoreList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

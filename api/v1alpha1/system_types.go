@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // System is what Theseus knows about a kind of software: its components and
 // versions, which upgrades are allowed, and how to ask a member whether it is
@@ -246,6 +249,19 @@ type Component struct {
 	// Stop says how a member is asked to end. Default: SIGTERM and 30s.
 	// +optional
 	Stop *Stop `json:"stop,omitempty"`
+	// Image overrides versions.image for this component, a template.
+	// +optional
+	Image string `json:"image,omitempty"`
+	// Workload is what runs the members in Kubernetes. Default StatefulSet.
+	// +optional
+	Workload Workload `json:"workload,omitempty"`
+	// Pod is laid over the pod template in Kubernetes, as a strategic merge patch. The container of the member is called like its
+	// component. Example: {spec: {containers: [{name: etcd, readinessProbe: {httpGet: {path: /health, port: client}}}]}}.
+	// +kubebuilder:pruning:PreserveUnknownFields
+	// +kubebuilder:validation:Schemaless
+	// +kubebuilder:validation:Type=object
+	// +optional
+	Pod *runtime.RawExtension `json:"pod,omitempty"`
 	// Ask are the questions put to every member, once per look.
 	Ask map[string]Question `json:"ask,omitempty"`
 	// Ready is an expression: is the member ready to serve?
@@ -279,6 +295,18 @@ type Component struct {
 	// +optional
 	NeedsFirst bool `json:"needsFirst,omitempty"`
 }
+
+// Workload is a kind of Kubernetes object that makes pods.
+// +kubebuilder:validation:Enum=StatefulSet;Deployment
+type Workload string
+
+// The workloads.
+const (
+	// WorkloadStatefulSet has members with names, addresses and volumes of their own, replaced one by one.
+	WorkloadStatefulSet Workload = "StatefulSet"
+	// WorkloadDeployment has members that keep nothing, replaced by Kubernetes as it does.
+	WorkloadDeployment Workload = "Deployment"
+)
 
 // Stop says how a member is asked to end.
 type Stop struct {

@@ -1,0 +1,140 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Backup is one backup of a Cluster. The operator makes one before each hop that asks for it; a person can make one at any time. It is
+// not owned by its Cluster, so that it outlives it. Deleting it deletes what is stored, unless spec.keep says otherwise.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=thb
+// +kubebuilder:printcolumn:name="CLUSTER",type=string,JSONPath=`.spec.cluster`
+// +kubebuilder:printcolumn:name="VERSION",type=string,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="BYTES",type=integer,JSONPath=`.status.bytes`
+// +kubebuilder:printcolumn:name="FINISHED",type=string,JSONPath=`.status.conditions[?(@.type=="Finished")].status`
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+type Backup struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec BackupSpec `json:"spec"`
+	// +optional
+	Status BackupStatus `json:"status,omitempty"`
+}
+
+// BackupList is a list of Backups.
+//
+// +kubebuilder:object:root=true
+type BackupList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Backup `json:"items"`
+}
+
+// BackupSpec says what is backed up and where it goes. It cannot be changed.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Backup cannot be changed; make another one"
+type BackupSpec struct {
+	// Cluster in the same namespace that is backed up. Example: kv.
+	// +kubebuilder:validation:MinLength=1
+	Cluster string `json:"cluster"`
+	// Place where the backup goes. Default: spec.backup of the Cluster.
+	// +optional
+	Place *BackupPlace `json:"place,omitempty"`
+	// To is the version that the hop leads to for which the backup is taken; empty for one that a person asked for.
+	// +optional
+	To string `json:"to,omitempty"`
+	// Attempt and act for which it is taken. Example: a3-17.
+	// +optional
+	Attempt string `json:"attempt,omitempty"`
+	// TTL is how long the backup is kept; then object and data are deleted. Default: for ever. Example: 720h.
+	// +optional
+	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// BackupStatus is how far a backup is, and its proof.
+type BackupStatus struct {
+	// Conditions Started, Finished and Failed.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Version that the members ran.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Place where it was put; spec.place, or that of the Cluster when it began.
+	// +optional
+	Place *BackupPlace `json:"place,omitempty"`
+	// Name of the backup in its place.
+	// +optional
+	Name string `json:"name,omitempty"`
+	// System that took it, by name and hash.
+	// +optional
+	System *SystemRef `json:"system,omitempty"`
+	// Bytes in all.
+	// +optional
+	Bytes int64 `json:"bytes,omitempty"`
+	// SHA256 of the proof, which holds the sum of every file.
+	// +optional
+	SHA256 string `json:"sha256,omitempty"`
+	// Check is what the System's own check said, its beginning.
+	// +optional
+	Check string `json:"check,omitempty"`
+	// Started and Finished are when the Job began and ended.
+	// +optional
+	Started *metav1.Time `json:"started,omitempty"`
+	// +optional
+	Finished *metav1.Time `json:"finished,omitempty"`
+}
+
+// Restore puts a Backup into a new Cluster, before its first member starts. Never over one that runs.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=thr
+// +kubebuilder:printcolumn:name="BACKUP",type=string,JSONPath=`.spec.backup`
+// +kubebuilder:printcolumn:name="CLUSTER",type=string,JSONPath=`.spec.cluster`
+// +kubebuilder:printcolumn:name="FINISHED",type=string,JSONPath=`.status.conditions[?(@.type=="Finished")].status`
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+type Restore struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RestoreSpec `json:"spec"`
+	// +optional
+	Status RestoreStatus `json:"status,omitempty"`
+}
+
+// RestoreList is a list of Restores.
+//
+// +kubebuilder:object:root=true
+type RestoreList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Restore `json:"items"`
+}
+
+// RestoreSpec says which backup goes into which new Cluster. It cannot be changed.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Restore cannot be changed; make another one"
+type RestoreSpec struct {
+	// Backup in the same namespace.
+	// +kubebuilder:validation:MinLength=1
+	Backup string `json:"backup"`
+	// Cluster that is to be made, in the same namespace. It must not have members yet. A Cluster waits for the Restore that
+	// names it, if it is made after the Restore.
+	// +kubebuilder:validation:MinLength=1
+	Cluster string `json:"cluster"`
+}
+
+// RestoreStatus is how far a restore is.
+type RestoreStatus struct {
+	// Conditions Started, Finished and Failed.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Members that have their data.
+	// +optional
+	Members []string `json:"members,omitempty"`
+}
