@@ -42,7 +42,10 @@ func supervise(dir string) error {
 	ctx, fail := context.WithCancelCause(context.Background())
 	s := &supervisor{record: r, ctx: ctx, fail: fail, ready: make(chan struct{})}
 	s.parts = keeper{logs: r.logFile, running: map[string]*running{}}
-	go s.watchCaller()
+	if !r.Detached {
+		syscall.CloseOnExec(callerPipe) // the parts have no part in it
+		go s.watchCaller()
+	}
 	if err := s.serve(); err != nil {
 		return err
 	}
@@ -58,9 +61,6 @@ func supervise(dir string) error {
 
 // watchCaller ends the lab with its caller, and removes what the kernel leaves.
 func (s *supervisor) watchCaller() {
-	if s.Detached {
-		return
-	}
 	_, _ = io.Copy(io.Discard, os.NewFile(callerPipe, "caller"))
 	log.Print("the caller has ended")
 	// All but this process and pid 1.
