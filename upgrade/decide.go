@@ -55,6 +55,8 @@ type Decision struct {
 	Rest bool
 	// Again is set when another pass should follow at once, because this one changed the state.
 	Again bool
+	// Due is set where nothing but time is waited for, and says how much.
+	Due time.Duration
 	// Refusal says why the spec cannot be followed, in situation Refused.
 	Refusal error
 }
@@ -183,7 +185,8 @@ func (s *Scene) situation() Situation {
 	return Upgrading
 }
 
-// forward looks at the first step that is not done.
+// forward looks at the steps in order until one is not over. One look serves them all: what ends a step takes no time, and
+// what the next one wants first is decided on what was seen just now.
 func (d *Decider) forward(s *Scene) Decision {
 	for i := range s.attempt.Steps {
 		st := &s.attempt.Steps[i]
@@ -191,15 +194,24 @@ func (d *Decider) forward(s *Scene) Decision {
 		if st.Phase == v1alpha1.StepDone && !d.cameBack(s, st) {
 			continue
 		}
-		if m := s.keepUp(); m.Kind != MoveDone {
-			return d.apply(s, m)
+		if dec := d.goOn(s, st); st.Phase != v1alpha1.StepDone {
+			return dec
 		}
-		if st.Phase == v1alpha1.StepPending {
-			return d.beginStep(s, st)
-		}
-		return d.apply(s, d.byName[st.Kind].Look(s, st))
 	}
 	return d.endHop(s)
+}
+
+// goOn asks a step what comes next, and begins it before that if nobody did.
+func (d *Decider) goOn(s *Scene, st *v1alpha1.StepStatus) Decision {
+	if m := s.keepUp(); m.Kind != MoveDone {
+		return d.apply(s, m)
+	}
+	if st.Phase == v1alpha1.StepPending {
+		if dec, begun := d.beginStep(s, st); !begun {
+			return dec
+		}
+	}
+	return d.apply(s, d.byName[st.Kind].Look(s, st))
 }
 
 // keepUp starts members that should run and do not, of the components that the step does not replace, with what
@@ -228,7 +240,7 @@ func (s *Scene) configured(component string) (revision, version string, known bo
 	if got == s.sys.Revision(target, component, target.Spec.Version) {
 		return got, target.Spec.Version, true
 	}
-	return got, base.Spec.Version, got == s.in.Systems[base.System.Hash].Revision(base, component, base.Spec.Version)
+	return got, base.Spec.Version, got == s.revisionBefore(component)
 }
 
 // cameBack opens a step again that was done and is not any more, if its kind knows such a thing.
@@ -247,9 +259,9 @@ func (d *Decider) cameBack(s *Scene, st *v1alpha1.StepStatus) bool {
 	return true
 }
 
-func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) Decision {
+func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) (dec Decision, begun bool) {
 	if s.attempt.Pausing {
-		return s.rest(v1alpha1.PhasePaused, "paused as asked, before step "+st.Name)
+		return s.rest(v1alpha1.PhasePaused, "paused as asked, before step "+st.Name), false
 	}
 	if st.Begun == nil {
 		now := s.Now()
@@ -257,11 +269,11 @@ func (d *Decider) beginStep(s *Scene, st *v1alpha1.StepStatus) Decision {
 	}
 	m := d.byName[st.Kind].Begin(s, st)
 	if m.Kind != MoveDone {
-		return d.apply(s, m)
+		return d.apply(s, m), false
 	}
 	st.Phase = v1alpha1.StepRunning
 	s.Progress()
-	return Decision{Situation: Upgrading, Again: true}
+	return Decision{}, true
 }
 
 // back undoes the last step that was begun and is not undone.
@@ -335,6 +347,7 @@ func (d *Decider) apply(s *Scene, m Move) Decision {
 	switch m.Kind {
 	case MoveWait:
 		s.wait(m.Wait, true)
+		dec.Due = m.due
 	case MoveRest:
 		s.wait(m.Wait, false)
 		dec.Rest = true
@@ -380,9 +393,8 @@ func disruptedHand(h *v1alpha1.Hand) bool {
 
 // wait keeps since when this is waited for; the deadline moves with progress.
 func (s *Scene) wait(w *v1alpha1.WaitingFor, bounded bool) {
-	old := s.attempt.WaitingFor
 	w.Since = s.Now()
-	if old != nil && old.Object == w.Object && old.Rule == w.Rule {
+	if old := s.waitBefore(); old != nil && old.Object == w.Object && old.Rule == w.Rule {
 		w.Since = old.Since
 	}
 	if bounded {
@@ -394,6 +406,14 @@ func (s *Scene) wait(w *v1alpha1.WaitingFor, bounded bool) {
 	if s.attempt.Intent != nil && w.Rule != seen {
 		s.attempt.Intent = nil
 	}
+}
+
+// waitBefore is what the pass before waited for, whatever was over in between.
+func (s *Scene) waitBefore() *v1alpha1.WaitingFor {
+	if a := s.in.Cluster.Status.Attempt; a != nil && a.ID == s.attempt.ID {
+		return a.WaitingFor
+	}
+	return nil
 }
 
 // seen is the rule that an act's effect is seen.

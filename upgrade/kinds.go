@@ -331,17 +331,26 @@ func (s *Scene) noteFinalized() {
 	s.event("Finalizing", "hop "+hop.From+" to "+hop.To, "the last member of "+hop.From+" is gone: the software finalizes the hop", true)
 }
 
+// allNew says that no member of the hop's start is left. Those that an earlier form of the System brought are new all the same.
 func (s *Scene) allNew() bool {
-	p := s.hopTarget()
 	for _, c := range s.sys.Components() {
-		rev := s.sys.Revision(p, c.Name(), p.Spec.Version)
+		old := s.revisionBefore(c.Name())
 		for _, f := range s.group(c.Name()).facts {
-			if f.expected && f.Revision != rev {
+			if f.expected && (f.Revision == "" || f.Revision == old) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// revisionBefore is what the members of a component ran with when the hop began.
+func (s *Scene) revisionBefore(component string) string {
+	base := s.attempt.Base
+	if base == nil {
+		return ""
+	}
+	return s.in.Systems[base.System.Hash].Revision(base, component, base.Spec.Version)
 }
 
 // surelyNotFinalized says that the members themselves deny it. The hop counts as finalized from the intent to take the
@@ -371,12 +380,10 @@ func (s *Scene) oldRuns() bool {
 	if s.attempt.Base == nil {
 		return false
 	}
-	base := s.attempt.Base
-	sys := s.in.Systems[base.System.Hash]
 	for _, c := range s.sys.Components() {
-		rev := sys.Revision(base, c.Name(), base.Spec.Version)
+		old := s.revisionBefore(c.Name())
 		for _, f := range s.group(c.Name()).facts {
-			if f.expected && f.ready == system.Yes && f.Revision == rev {
+			if f.expected && f.ready == system.Yes && f.Revision == old {
 				return true
 			}
 		}
@@ -428,8 +435,8 @@ func (soakAll) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 		st.Since = &c
 	}
 	longest := s.healingSoak() / 2
-	if s.Clock()-st.Since.Duration < longest && !s.Overridden("soak") {
-		return Wait("cluster", "soak", fmt.Sprintf("stays ready and settled for %s", longest))
+	if left := longest - (s.Clock() - st.Since.Duration); left > 0 && !s.Overridden("soak") {
+		return waitFor(left, "cluster", "soak", fmt.Sprintf("stays ready and settled for %s", longest))
 	}
 	return Done()
 }

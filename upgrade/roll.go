@@ -718,9 +718,9 @@ func (s *Scene) approval() Move {
 // lastOld says whether no other member of any component is still of the old revision.
 func (w *walk) lastOld(f *fact) bool {
 	for _, c := range w.sys.Components() {
-		want, _ := w.wanted(c.Name())
+		old := w.revisionBefore(c.Name())
 		for _, o := range w.group(c.Name()).facts {
-			if o.expected && o.View.Name != f.View.Name && o.Revision != want {
+			if o.expected && o.View.Name != f.View.Name && (o.Revision == "" || o.Revision == old) {
 				return false
 			}
 		}
@@ -880,8 +880,8 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		h.Since = &c
 	}
 	soak := w.soak(w.g.comp)
-	if gone := w.Clock() - h.Since.Duration; gone < soak && !w.Overridden("soak") {
-		return stay(Wait("member "+h.Member, "soak", fmt.Sprintf("stays ready for %s", soak)))
+	if left := soak - (w.Clock() - h.Since.Duration); left > 0 && !w.Overridden("soak") {
+		return stay(waitFor(left, "member "+h.Member, "soak", fmt.Sprintf("stays ready for %s", soak)))
 	}
 	return then(v1alpha1.HandAfter)
 }

@@ -89,7 +89,7 @@ func (s *Scene) findWanted(component string) (revision, version string) {
 		if s.attempt.Base == nil {
 			return "", ""
 		}
-		return s.in.Systems[s.attempt.Base.System.Hash].Revision(s.attempt.Base, component, s.attempt.Base.Spec.Version), s.attempt.Base.Spec.Version
+		return s.revisionBefore(component), s.attempt.Base.Spec.Version
 	}
 	p := s.hopTarget()
 	return s.sys.Revision(p, component, p.Spec.Version), p.Spec.Version

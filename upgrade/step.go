@@ -1,6 +1,8 @@
 package upgrade
 
 import (
+	"time"
+
 	"theseus.dev/api/v1alpha1"
 )
 
@@ -84,8 +86,9 @@ type Move struct {
 	// Pause says why the attempt pauses.
 	Pause string
 
-	unknown bool   // what is waited for is not known, rather than known not to hold
-	member  string // that the wait is about
+	unknown bool          // what is waited for is not known, rather than known not to hold
+	member  string        // that the wait is about
+	due     time.Duration // what is left where nothing but time is waited for
 }
 
 // Done says that a step is over.
@@ -98,6 +101,13 @@ func Do(i v1alpha1.Intent) Move { return Move{Kind: MoveAct, Act: &i} }
 // override of its name, unless it is one that nothing may pass.
 func Wait(object, rule, message string) Move {
 	return Move{Kind: MoveWait, Wait: &v1alpha1.WaitingFor{Object: object, Rule: rule, Message: message, Override: "override '" + rule + "'"}}
+}
+
+// waitFor waits for nothing but time.
+func waitFor(left time.Duration, object, rule, message string) Move {
+	m := Wait(object, rule, message)
+	m.due = left
+	return m
 }
 
 // WaitFirmly is a Wait that no override passes.

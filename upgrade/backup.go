@@ -1,0 +1,50 @@
+package upgrade
+
+import (
+	"errors"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// BackupMember is the member that a backup is taken from, with all of its component: by the System's word the leader, else a ready one, and rather
+// not the leader. It returns copies without answers, which templates of a backup do not need.
+func BackupMember(sys *system.System, c *v1alpha1.Cluster, look *Look) (system.Member, []*system.Member, error) {
+	method := sys.API().Backup
+	comp := sys.Component(componentOr(sys, method.Component))
+	roles := comp.API().Roles
+	var all []*system.Member
+	for i := range look.Members {
+		if look.Members[i].View.Component == comp.Name() {
+			all = append(all, &look.Members[i].View)
+		}
+	}
+	var chosen *system.Member
+	for i := range look.Members {
+		m := &look.Members[i]
+		if m.View.Component != comp.Name() || m.State != ProcessRunning {
+			continue
+		}
+		sc := system.Scope{Cluster: c.Name, M: &m.View, All: all, Options: sys.Options(&c.Spec)}
+		if ready, _ := comp.Ready(&sc); ready != system.Yes {
+			continue
+		}
+		role, _ := comp.Role(&sc)
+		leads := len(roles) > 0 && role == roles[len(roles)-1].Name
+		if wanted := method.Where == v1alpha1.OnLeader; chosen == nil && !(wanted && !leads) || leads == wanted {
+			chosen = &m.View
+		}
+	}
+	if chosen == nil {
+		return system.Member{}, nil, errors.New("no ready member to take the backup from")
+	}
+	bare := make([]*system.Member, len(all))
+	for i, m := range all {
+		without := *m
+		without.Answers = nil
+		bare[i] = &without
+	}
+	member := *chosen
+	member.Answers = nil
+	return member, bare, nil
+}
