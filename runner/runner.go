@@ -77,12 +77,13 @@ type Runner struct {
 	Decider  *upgrade.Decider
 	// Watch is called after each pass, if set. It must not keep the pass.
 	Watch func(Pass)
-	// Every is the time between two passes that wait. Default 100ms.
+	// Every is the longest time between two passes that wait. Default 100ms.
 	Every time.Duration
 
 	cluster *v1alpha1.Cluster
 	mark    string
 	last    time.Time // of the last pass, zero in the first
+	waits   wait
 	systems map[string]*system.System
 }
 
@@ -108,18 +109,44 @@ func (r *Runner) Run(ctx context.Context) (Pass, error) {
 		if p.Again || p.Act != nil && p.Write && p.ActError == nil {
 			continue
 		}
-		if err := r.pause(ctx); err != nil {
+		if err := pause(ctx, r.next(&p)); err != nil {
 			return p, err
 		}
 	}
 }
 
-func (r *Runner) pause(ctx context.Context) error {
-	every := r.Every
-	if every == 0 {
-		every = 100 * time.Millisecond
+// wait is what the passes are waiting for, and since when.
+type wait struct {
+	object, rule string
+	since        time.Time
+}
+
+// shortest is the pause at the beginning of a wait.
+const shortest = 10 * time.Millisecond
+
+// next is how long to wait after a pass. It is short at first, because most of what was begun a moment ago ends soon, and grows with the
+// wait. A wait for a time ends with it.
+func (r *Runner) next(p *Pass) time.Duration {
+	longest := r.Every
+	if longest == 0 {
+		longest = 100 * time.Millisecond
 	}
-	t := time.NewTimer(every)
+	now := wait{since: time.Now()}
+	if a := p.Status.Attempt; a != nil && a.WaitingFor != nil {
+		now.object, now.rule = a.WaitingFor.Object, a.WaitingFor.Rule
+	}
+	if now.object != r.waits.object || now.rule != r.waits.rule || p.Act != nil {
+		r.waits = now
+	}
+	pause := min(max(time.Since(r.waits.since)/16, shortest), longest)
+	if p.Due > 0 {
+		pause = min(pause, p.Due)
+	}
+	return pause
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
