@@ -44,7 +44,7 @@ func newCluster(t *testing.T) *cluster {
 	config.QPS = -1 // no limit
 	c := &cluster{t: t, config: config, Interface: kubernetes.NewForConfigOrDie(config), any: dynamic.NewForConfigOrDie(config)}
 	ns, err := c.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: strings.ToLower(t.Name()) + "-"},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: namespaceOf(t.Name())},
 	}, metav1.CreateOptions{})
 	must(t, err)
 	c.namespace = ns.Name
@@ -52,6 +52,17 @@ func newCluster(t *testing.T) *cluster {
 		must(t, c.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{}))
 	})
 	return c
+}
+
+// namespaceOf is the beginning of a test's name, as far as a namespace may be called so.
+func namespaceOf(test string) string {
+	allowed := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(test))
+	return allowed[:min(len(allowed), 50)] + "-"
 }
 
 // create creates everything in a file of testdata. Each old=new replaces a

@@ -12,17 +12,15 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
 	"theseus.dev/e2e/kubernetes/lab"
 )
 
-// In the environment of tests that run in a lab: the lab's folder.
-const labDirEnv = "THESEUS_LAB_DIR"
-
-// theLab is the lab that the tests run in; nil in a cluster that KUBECONFIG
-// names, where the image testpodImage must be known to the nodes already.
+// theLab is the lab that the tests run in; nil in another cluster that
+// KUBECONFIG names, whose nodes must know testpodImage already.
 var theLab *lab.Lab
 
 // long asks for the tests that take long: make test-long.
@@ -31,38 +29,27 @@ var long = os.Getenv("THESEUS_LONG") != ""
 func TestMain(m *testing.M) {
 	lab.Init()
 	flag.Parse()
+	current, notInLab := lab.Current()
 	switch {
 	case flag.Lookup("test.list").Value.String() != "":
 		os.Exit(m.Run())
-	case os.Getenv(labDirEnv) != "":
-		os.Exit(inLab(m))
+	case notInLab == nil:
+		theLab = current
+		exitOn(loadTestpod(context.Background(), current))
+		os.Exit(m.Run())
 	case os.Getenv("KUBECONFIG") != "":
 		os.Exit(m.Run())
+	case os.Getuid() != 0:
+		os.Exit(skip(errors.New("it needs root, for namespaces, mounts and cgroups")))
 	}
-	if err := possible(); err != nil {
-		os.Exit(skip(err))
-	}
-	if err := outside(); err != nil {
+	exitOn(outside())
+}
+
+func exitOn(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e/kubernetes:", err)
 		os.Exit(1)
 	}
-}
-
-func inLab(m *testing.M) int {
-	l, err := lab.OpenDir(os.Getenv(labDirEnv))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	theLab = l
-	return m.Run()
-}
-
-func possible() error {
-	if os.Getuid() != 0 {
-		return errors.New("it needs root, for namespaces, mounts and cgroups")
-	}
-	return nil
 }
 
 // outside has the tests run in the lab that "lab up" left, or in one that ends
@@ -91,15 +78,13 @@ func outside() error {
 
 // inside runs this program again in the lab's network, as the one that tests.
 func inside(ctx context.Context, l *lab.Lab) error {
-	if err := loadTestpod(ctx, l); err != nil {
-		return err
-	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	cmd := l.Command(ctx, self, os.Args[1:]...)
-	cmd.Env = append(cmd.Env, labDirEnv+"="+l.Dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread() // whose death that signal tells of
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -66,29 +66,34 @@ func (s *supervisor) link(ctx context.Context, name, state string) error {
 
 // ask has the supervisor do something.
 func (l *Lab) ask(ctx context.Context, verb, of string) error {
+	err := l.post(ctx, "http://lab/"+verb+"?of="+url.QueryEscape(of))
+	if err != nil {
+		return fmt.Errorf("lab %s: %s: %w", l.Name, strings.TrimSpace(verb+" "+of), err)
+	}
+	return nil
+}
+
+func (l *Lab) post(ctx context.Context, url string) error {
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", l.path(socketName))
 		},
 	}}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lab/"+verb+"?of="+url.QueryEscape(of), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
 		return err
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("lab %s: %s %s: %w", l.Name, verb, of, err)
+		return err
 	}
 	defer answer.Body.Close()
 	said, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode != http.StatusOK {
 		err = errors.New(strings.TrimSpace(string(said)))
 	}
-	if err != nil {
-		return fmt.Errorf("lab %s: %s %s: %w", l.Name, verb, of, err)
-	}
-	return nil
+	return err
 }
 
 // awaitReady waits for the supervisor to listen, and then for the cluster.
@@ -110,11 +115,7 @@ func (l *Lab) awaitReady(ctx context.Context) error {
 
 // lastWords is the end of the supervisor's log, for the error of a lab that did not start.
 func (l *Lab) lastWords() error {
-	b, err := os.ReadFile(l.path("supervisor.log"))
-	if err != nil {
-		return err
-	}
-	return fmt.Errorf("log of the supervisor:\n%s", b[max(0, len(b)-4000):])
+	return fmt.Errorf("log of the supervisor:\n%s", tail(l.path("supervisor.log")))
 }
 
 // LoadImage makes an image and gives it to every node. Pods that name it run it

@@ -16,7 +16,8 @@ import (
 // keeper runs parts, and starts one again that ends unasked, as a service
 // manager would.
 type keeper struct {
-	logs func(part string) string // where a part's output goes
+	logs  func(part string) string // where a part's output goes
+	ended func(error)              // told of a part that ended unasked
 
 	mu      sync.Mutex
 	running map[string]*running
@@ -28,7 +29,6 @@ type running struct {
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has ended
 	asked bool          // the end was asked for
-	ends  int           // how often it ended unasked
 }
 
 // start starts parts that do not run.
@@ -68,15 +68,13 @@ func (k *keeper) follow(r *running, cmd *exec.Cmd, ended chan struct{}) {
 	err := cmd.Wait()
 	close(ended)
 	k.mu.Lock()
-	unasked := !r.asked
-	if unasked {
-		r.ends++
-	}
+	asked := r.asked
 	k.mu.Unlock()
-	log.Printf("%s ended, asked for: %v: %v", r.name, !unasked, err)
-	if !unasked {
+	log.Printf("%s ended, asked for: %v: %v", r.name, asked, err)
+	if asked {
 		return
 	}
+	k.ended(fmt.Errorf("%s ended: %w: %s", r.name, err, tail(k.logs(r.name))))
 	time.Sleep(time.Second)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,14 +124,11 @@ func (k *keeper) find(name string) (*running, error) {
 	return r, nil
 }
 
-// failed tells which part ended unasked.
-func (k *keeper) failed() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, r := range k.running {
-		if r.ends > 0 {
-			return fmt.Errorf("%s ended %d times: see %s", r.name, r.ends, k.logs(r.name))
-		}
+// tail is the end of a log.
+func tail(file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err.Error()
 	}
-	return nil
+	return string(b[max(0, len(b)-2000):])
 }

@@ -93,6 +93,11 @@ func (o Options) complete() (Options, error) {
 	if o.Dir == "" {
 		o.Dir = defaultDir(o.Name)
 	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return o, err
+	}
+	o.Dir = dir
 	if o.Log == nil {
 		o.Log = os.Stderr
 	}
@@ -124,8 +129,17 @@ func (r record) save() error {
 	return os.WriteFile(filepath.Join(r.Dir, recordFile), b, 0o644)
 }
 
+// load reads the record of a folder. Anybody may make folders where files are
+// temporary, so what another user made does not count.
 func load(dir string) (record, error) {
 	r := record{}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return r, err
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Getuid() || !info.IsDir() {
+		return r, fmt.Errorf("%s is not a folder of user %d", dir, os.Getuid())
+	}
 	b, err := os.ReadFile(filepath.Join(dir, recordFile))
 	if err != nil {
 		return r, err
@@ -188,6 +202,19 @@ func (l *Lab) spawn() error {
 	return l.save()
 }
 
+// dirEnv is set where [Lab.Command] runs a command: the lab's folder.
+const dirEnv = "THESEUS_LAB_DIR"
+
+// Current returns the lab in whose network this process runs by [Lab.Command],
+// or [ErrNotRunning].
+func Current() (*Lab, error) {
+	dir := os.Getenv(dirEnv)
+	if dir == "" {
+		return nil, ErrNotRunning
+	}
+	return OpenDir(dir)
+}
+
 // Open returns the running lab of that name, or [ErrNotRunning].
 func Open(name string) (*Lab, error) { return OpenDir(defaultDir(name)) }
 
@@ -230,7 +257,7 @@ func (r record) PID() int { return r.Reaper.PID }
 func (l *Lab) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	enter := []string{"--target", fmt.Sprint(l.PID()), "--net", "--", name}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
-	cmd.Env = append(withoutProxy(os.Environ()), "KUBECONFIG="+l.Kubeconfig())
+	cmd.Env = append(withoutProxy(os.Environ()), "KUBECONFIG="+l.Kubeconfig(), dirEnv+"="+l.Dir)
 	return cmd
 }
 

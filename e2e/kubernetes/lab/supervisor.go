@@ -41,7 +41,7 @@ func supervise(dir string) error {
 	klog.SetOutput(log.Writer())
 	ctx, fail := context.WithCancelCause(context.Background())
 	s := &supervisor{record: r, ctx: ctx, fail: fail, ready: make(chan struct{})}
-	s.parts = keeper{logs: r.logFile, running: map[string]*running{}}
+	s.parts = keeper{logs: r.logFile, ended: s.partEnded, running: map[string]*running{}}
 	if !r.Detached {
 		syscall.CloseOnExec(callerPipe) // the parts have no part in it
 		go s.watchCaller()
@@ -69,6 +69,16 @@ func (s *supervisor) watchCaller() {
 	defer cancel()
 	_ = removeCgroups(ctx, s.cgroup())
 	os.Exit(0)
+}
+
+// partEnded ends the wait for a cluster that will not come. Once it is there,
+// the part is started again and nothing else happens.
+func (s *supervisor) partEnded(err error) {
+	select {
+	case <-s.ready:
+	default:
+		s.fail(err)
+	}
 }
 
 // begin brings the cluster up, in the order of what needs what.
@@ -136,9 +146,6 @@ func (s *supervisor) prepare(ctx context.Context) error {
 
 func (s *supervisor) awaitAPI(ctx context.Context) error {
 	return await(ctx, "the API server", func() error {
-		if err := s.parts.failed(); err != nil {
-			return err
-		}
 		return s.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
 }
