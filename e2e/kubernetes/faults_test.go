@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,6 +28,22 @@ func TestAPIServerComesBack(t *testing.T) {
 	c.eventually("the API server", func(ctx context.Context) error {
 		return c.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
+}
+
+// What TestMain asks for at the end would find what is there now.
+func TestLeftoversAreSeen(t *testing.T) {
+	if theLab == nil {
+		t.Skip("there is no lab")
+	}
+	c := newCluster(t)
+	c.create("single.yaml")
+	c.podReady("single")
+	found := strings.Join(theLab.Leftovers(), "\n")
+	for _, part := range []string{"kube-apiserver", "containerd-shim", "/testpod", "/sys/fs/cgroup/", theLab.Dir} {
+		if !strings.Contains(found, part) {
+			t.Errorf("no %s among\n%s", part, found)
+		}
+	}
 }
 
 func TestNodeIsCutOffAndHealed(t *testing.T) {

@@ -69,11 +69,26 @@ func outside() error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(inside(ctx, l), l.Close())
+	err = inside(ctx, l)
+	if err != nil {
+		err = errors.Join(err, keepLogs(l))
+	}
+	err = errors.Join(err, l.Close())
 	if left := l.Leftovers(); len(left) > 0 {
 		err = errors.Join(err, fmt.Errorf("the lab left over: %q", left))
 	}
 	return err
+}
+
+// keepLogs keeps the logs of tests that failed, until the next do.
+func keepLogs(l *lab.Lab) error {
+	root, err := lab.Root()
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(root, "bin", "kubernetes", "log")
+	fmt.Fprintf(os.Stderr, "e2e/kubernetes: the logs of the lab are in %s\n", to)
+	return l.SaveLogs(to)
 }
 
 // inside runs this program again in the lab's network, as the one that tests.

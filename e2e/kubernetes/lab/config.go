@@ -20,11 +20,11 @@ var templates = template.Must(template.New("").Option("missingkey=error").ParseF
 // settings are what the templates speak of.
 type settings struct {
 	node
-	PKI, CNI, DNS, Pause, ClusterCIDR string
+	PKI, CNI, DNS, Pause, ClusterCIDR, PodLogs string
 }
 
 func (n node) settings() settings {
-	return settings{node: n, PKI: n.lab.path("pki"), CNI: cniDir(), DNS: HostIP, Pause: pauseName, ClusterCIDR: podCIDR}
+	return settings{node: n, PKI: n.lab.path("pki"), CNI: cniDir(), DNS: HostIP, Pause: pauseName, ClusterCIDR: podCIDR, PodLogs: n.file(podLogs)}
 }
 
 func cniDir() string {

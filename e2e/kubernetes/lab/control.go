@@ -115,7 +115,7 @@ func (l *Lab) awaitReady(ctx context.Context) error {
 
 // lastWords is the end of the supervisor's log, for the error of a lab that did not start.
 func (l *Lab) lastWords() error {
-	return fmt.Errorf("log of the supervisor:\n%s", tail(l.path("supervisor.log")))
+	return fmt.Errorf("log of the supervisor:\n%s", tail(l.path("log", "supervisor.log")))
 }
 
 // LoadImage makes an image and gives it to every node. Pods that name it run it

@@ -38,16 +38,21 @@ type Lab struct {
 // record is the file lab.json in the lab's folder: what another process needs
 // to find the lab, and what the lab's own first process is told.
 type record struct {
-	Name     string
-	Dir      string
-	Nodes    int
-	Node     string  // the program of package node
-	Caller   process // who started it
-	Detached bool    // it outlives its caller
-	Reaper   process // pid 1 of the lab; zero until it runs
+	Name      string
+	Dir       string
+	Nodes     int
+	Node      string  // the program of package node
+	Caller    process // who started it
+	Detached  bool    // it outlives its caller
+	Reaper    process // pid 1 of the lab; zero until it runs
+	Namespace string  // of pids: where pidNamespace of the reaper leads
 }
 
-const recordFile = "lab.json"
+const (
+	recordFile   = "lab.json"
+	pidNamespace = "ns/pid" // in a process's folder of /proc
+	podLogs      = "pods"   // in a node's folder
+)
 
 // Start brings a lab up and returns when its nodes are ready. What a lab of the
 // same name that has died left behind is removed first. Programs that the
@@ -118,7 +123,7 @@ func claim(r record) (*Lab, error) {
 		return nil, fmt.Errorf("lab %s: %w: it may be running already", r.Name, err)
 	}
 	l := &Lab{record: r}
-	return l, l.save()
+	return l, errors.Join(l.save(), os.Mkdir(l.path("log"), 0o755), os.Mkdir(l.path("volumes"), 0o755))
 }
 
 func (r record) save() error {
@@ -173,7 +178,7 @@ func (l *Lab) start(ctx context.Context, pause string) error {
 // spawn starts the reaper. It has a session of its own, so that Ctrl-C at the
 // terminal reaches the caller only, which then closes the lab in order.
 func (l *Lab) spawn() error {
-	log, err := os.Create(l.path("supervisor.log"))
+	log, err := os.Create(l.path("log", "supervisor.log"))
 	if err != nil {
 		return err
 	}
@@ -199,7 +204,8 @@ func (l *Lab) spawn() error {
 	}
 	go func() { _ = cmd.Wait() }() // or it stays a zombie, which looks alive
 	l.Reaper = processOf(cmd.Process.Pid)
-	return l.save()
+	l.Namespace, err = os.Readlink(fmt.Sprintf("/proc/%d/%s", l.Reaper.PID, pidNamespace))
+	return errors.Join(err, l.save())
 }
 
 // dirEnv is set where [Lab.Command] runs a command: the lab's folder.
@@ -241,6 +247,18 @@ func (l *Lab) Close() error {
 	err = errors.Join(err, removeCgroups(ctx, l.cgroup()), os.RemoveAll(l.Dir))
 	if l.pipe != nil {
 		l.pipe.Close()
+	}
+	return err
+}
+
+// SaveLogs copies what the lab's programs and pods have said into a folder that
+// is made anew, for a look at it after Close.
+func (l *Lab) SaveLogs(to string) error {
+	err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(l.path("log"))))
+	for _, n := range l.nodes() {
+		if pods, statErr := os.Stat(n.file(podLogs)); statErr == nil && pods.IsDir() {
+			err = errors.Join(err, os.CopyFS(filepath.Join(to, n.Name()), os.DirFS(n.file(podLogs))))
+		}
 	}
 	return err
 }

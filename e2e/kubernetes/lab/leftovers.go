@@ -20,16 +20,17 @@ func (r record) Leftovers() []string {
 	return found
 }
 
-// processes lists those that name the lab's folder in their command line.
-// Containers do not, but their shims do, by the address of their containerd's folder.
+// processes lists those in the lab's pid namespace, and those of containers,
+// which have one each but are in the lab's cgroups.
 func (r record) processes() []string {
 	var found []string
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range files {
-		b, _ := os.ReadFile(f)
-		line := strings.ReplaceAll(string(b), "\x00", " ")
-		if strings.Contains(line, r.Dir+"/") || strings.HasSuffix(strings.TrimSpace(line), r.Dir) {
-			found = append(found, filepath.Dir(f)+": "+line)
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		namespace, _ := os.Readlink(filepath.Join(dir, pidNamespace))
+		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
+		if namespace == r.Namespace && namespace != "" || strings.Contains(string(groups), r.cgroup()+"/") {
+			line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+			found = append(found, dir+": "+strings.ReplaceAll(string(line), "\x00", " "))
 		}
 	}
 	return found

@@ -122,11 +122,6 @@ func (s *supervisor) prepare(ctx context.Context) error {
 	if err := syscall.Sethostname([]byte("node1")); err != nil {
 		return err
 	}
-	for _, dir := range []string{"log", "volumes"} {
-		if err := os.Mkdir(s.path(dir), 0o755); err != nil {
-			return err
-		}
-	}
 	if err := errors.Join(s.network(ctx), s.certify()); err != nil {
 		return err
 	}

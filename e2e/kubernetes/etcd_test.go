@@ -1,0 +1,52 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"testing"
+	"time"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+const etcdCluster = `
+apiVersion: theseus.dev/v1alpha1
+kind: Cluster
+metadata: {name: kv}
+spec:
+  system: etcd
+  version: VERSION
+  components:
+    etcd: {replicas: 3, storage: 100Mi, image: "lab.test/etcd:v${version}"}
+  backup: {url: "file:///backups", claim: backups}
+  upgrade: {soak: 3s, progressDeadline: 3m}
+`
+
+const backupClaim = `
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: backups}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
+`
+
+// TestEtcd changes spec.version of a real etcd, over two hops.
+func TestEtcd(t *testing.T) {
+	c := newCluster(t)
+	versions := etcdVersions(t)
+	loadTheseus(t)
+	for _, minor := range []string{"3.5", "3.6", "3.7"} {
+		loadEtcd(t, versions[minor])
+	}
+	c.installCRDs()
+	c.startOperator()
+	c.apply(backupClaim)
+	c.apply(etcdCluster, "VERSION", versions["3.5"])
+	c.await("kv", "runs 3.5", settledAt(versions["3.5"]))
+	begun := time.Now()
+	c.setVersion("kv", versions["3.7"])
+	kv := c.await("kv", "runs 3.7", settledAt(versions["3.7"]))
+	t.Logf("upgraded in %.1f s", time.Since(begun).Seconds())
+	if kv.Status.Attempt.Phase != v1alpha1.PhaseSucceeded {
+		t.Errorf("the attempt %s, want it to have succeeded", kv.Status.Attempt.Phase)
+	}
+}
