@@ -115,7 +115,7 @@ const maxTick = 30 * time.Second
 
 func newScene(in *Input, status *v1alpha1.ClusterStatus) *Scene {
 	in.Tick = min(in.Tick, maxTick)
-	s := &Scene{in: in, status: status, groups: map[string]*group{}, wants: map[string]want{}}
+	s := &Scene{in: in, status: status, groups: map[string]*group{}, revisions: map[revisionKey]string{}}
 	s.open()
 	return s
 }
@@ -139,7 +139,7 @@ func (s *Scene) open() {
 	}
 	if s.attempt != before.attempt || s.sys != before.sys || s.hop != before.hop || s.backing != before.backing {
 		clear(s.groups)
-		clear(s.wants)
+		clear(s.revisions)
 	}
 }
 
@@ -224,9 +224,11 @@ func (s *Scene) keepUp() Move {
 		if c.Name() == s.step.Component && (s.step.Kind == KindRoll || s.step.Kind == KindRecreate) {
 			continue
 		}
-		rev, version, known := s.configured(c.Name())
 		for _, f := range s.group(c.Name()).facts {
-			if known && f.expected && f.State == ProcessAbsent {
+			if !f.expected || f.State != ProcessAbsent {
+				continue
+			}
+			if rev, version, known := s.configured(c.Name()); known {
 				return Do(startIntent(s, f, rev, version))
 			}
 		}
@@ -236,11 +238,11 @@ func (s *Scene) keepUp() Move {
 
 // configured is what new processes of a component get, where it is one end of the hop.
 func (s *Scene) configured(component string) (revision, version string, known bool) {
-	got, base, target := s.in.Look.Configured[component], s.attempt.Base, s.hopTarget()
-	if got == s.sys.Revision(target, component, target.Spec.Version) {
-		return got, target.Spec.Version, true
+	got := s.in.Look.Configured[component]
+	if got == s.revisionAfter(component) {
+		return got, s.Hop().To, true
 	}
-	return got, base.Spec.Version, got == s.revisionBefore(component)
+	return got, s.attempt.Base.Spec.Version, got == s.revisionBefore(component)
 }
 
 // cameBack opens a step again that was done and is not any more, if its kind knows such a thing.

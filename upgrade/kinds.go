@@ -303,11 +303,10 @@ func (s *Scene) openWayBack() Move {
 // raiseNew starts members that do not run, with the version that the hop reached: no other can run before a way back is
 // open, and somebody must be there to open it.
 func (s *Scene) raiseNew() Move {
-	p := s.hopTarget()
 	for _, c := range s.sys.Components() {
 		for _, f := range s.group(c.Name()).facts {
 			if f.expected && f.State == ProcessAbsent {
-				return Do(startIntent(s, f, s.sys.Revision(p, c.Name(), p.Spec.Version), p.Spec.Version))
+				return Do(startIntent(s, f, s.revisionAfter(c.Name()), s.Hop().To))
 			}
 		}
 	}
@@ -342,15 +341,6 @@ func (s *Scene) allNew() bool {
 		}
 	}
 	return true
-}
-
-// revisionBefore is what the members of a component ran with when the hop began.
-func (s *Scene) revisionBefore(component string) string {
-	base := s.attempt.Base
-	if base == nil {
-		return ""
-	}
-	return s.in.Systems[base.System.Hash].Revision(base, component, base.Spec.Version)
 }
 
 // surelyNotFinalized says that the members themselves deny it. The hop counts as finalized from the intent to take the

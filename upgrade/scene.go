@@ -16,15 +16,15 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // Scene is what a step sees in one pass: the look, judged, and the attempt that it
 // is part of. It lives for that pass.
 type Scene struct {
-	in      *Input
-	status  *v1alpha1.ClusterStatus
-	attempt *v1alpha1.Attempt
-	step    *v1alpha1.StepStatus
-	sys     *system.System // of the attempt, or of what is applied
-	groups  map[string]*group
-	wants   map[string]want
-	backing bool  // going back
-	hop     int32 // of the attempt, -1 without one
+	in        *Input
+	status    *v1alpha1.ClusterStatus
+	attempt   *v1alpha1.Attempt
+	step      *v1alpha1.StepStatus
+	sys       *system.System // of the attempt, or of what is applied
+	groups    map[string]*group
+	revisions map[revisionKey]string
+	backing   bool  // going back
+	hop       int32 // of the attempt, -1 without one
 }
 
 // Now is the wall clock, for people.
@@ -73,26 +73,44 @@ func (s *Scene) hopTarget() *v1alpha1.Pinned {
 
 // wanted is what the members of a component shall run now: the hop's target, or what was before when going back.
 func (s *Scene) wanted(component string) (revision, version string) {
-	if w, ok := s.wants[component]; ok {
-		return w.revision, w.version
+	switch {
+	case !s.backing:
+		return s.revisionAfter(component), s.Hop().To
+	case s.attempt.Base == nil:
+		return "", ""
 	}
-	revision, version = s.findWanted(component)
-	s.wants[component] = want{revision, version}
-	return revision, version
+	return s.revisionBefore(component), s.attempt.Base.Spec.Version
 }
 
-// want is a revision and its version, found once in a pass.
-type want struct{ revision, version string }
+// revisionAfter is what the members of a component have at the end of the hop.
+func (s *Scene) revisionAfter(component string) string {
+	return s.once(revisionKey{component, true}, func() string { return s.sys.Revision(s.hopTarget(), component, s.Hop().To) })
+}
 
-func (s *Scene) findWanted(component string) (revision, version string) {
-	if s.backing {
-		if s.attempt.Base == nil {
-			return "", ""
-		}
-		return s.revisionBefore(component), s.attempt.Base.Spec.Version
+// revisionBefore is what they had when it began, and nothing where nothing ran.
+func (s *Scene) revisionBefore(component string) string {
+	base := s.attempt.Base
+	if base == nil {
+		return ""
 	}
-	p := s.hopTarget()
-	return s.sys.Revision(p, component, p.Spec.Version), p.Spec.Version
+	return s.once(revisionKey{component, false}, func() string {
+		return s.in.Systems[base.System.Hash].Revision(base, component, base.Spec.Version)
+	})
+}
+
+type revisionKey struct {
+	component string
+	after     bool
+}
+
+// once finds a revision once in a pass: it is a hash of much.
+func (s *Scene) once(key revisionKey, find func() string) string {
+	r, ok := s.revisions[key]
+	if !ok {
+		r = find()
+		s.revisions[key] = r
+	}
+	return r
 }
 
 // scope is what expressions see in this pass.
