@@ -22,10 +22,10 @@ var mutants = []mutant{
 	{"the budget overlooks members of unknown readiness", "look.go", `f.ready != system.Yes {
 			n++`, `f.ready == system.No {
 			n++`, "promise 1"},
-	{"an incomplete look permits a disruption", "roll.go", `	if !w.in.Look.Complete {
+	{"an incomplete look permits a disruption", "hand.go", `	if !w.in.Look.Complete {
 		return WaitFirmly(object,`, `	if false {
 		return WaitFirmly(object,`, "promise 1"},
-	{"a stop that is not seen is repeated without asking again", "roll.go", `	// A stop that was permitted before`, `	if h.Incarnation != "" && h.Incarnation == f.Incarnation {
+	{"a stop that is not seen is repeated without asking again", "hand.go", `	// A stop that was permitted before`, `	if h.Incarnation != "" && h.Incarnation == f.Incarnation {
 		return stay(Do(w.stop(f)))
 	}
 	// A stop that was permitted before`, ""},
@@ -41,18 +41,18 @@ var mutants = []mutant{
 	}`, `return -i, true
 		}
 	}`, "promise 4"},
-	{"a handover is not confirmed", "roll.go", `		m = w.confirm(h, f)
+	{"a handover is not confirmed", "hand.go", `		m = w.confirm(h, f)
 	}
 	return stay(m)`, `		h.Phase = v1alpha1.HandReplace
 		h.Incarnation = f.Incarnation
 		m = Do(w.stop(f))
 	}
 	return stay(m)`, "promise 4"},
-	{"the role is not read again in the look that permits the disruption", "roll.go", `	case role != nil:
+	{"the role is not read again in the look that permits the disruption", "hand.go", `	case role != nil:
 		return then(v1alpha1.HandHandover) // the role came back
 	}`, `	case role != nil && h.Incarnation == "never":
 	}`, "promise 4"},
-	{"finalized is not marked", "roll.go", `	hop.Finalized = true
+	{"finalized is not marked", "hand.go", `	hop.Finalized = true
 	w.event("Finalizing"`, `	w.event("Finalizing"`, "promise 5"},
 	{"the software's own finalizing is not noticed and nothing opens the way back", "kinds.go", `func (s *Scene) openWayBack() Move {`, `func (s *Scene) openWayBack() Move {
 	if true {
