@@ -34,12 +34,20 @@ func TestSimulate(t *testing.T) {
 	for _, r := range sum.broken[:min(3, len(sum.broken))] {
 		tellStory(t, Simulate(r.Seed, true), *lines)
 	}
-	if len(sum.broken) == 0 {
-		for _, missing := range sum.missing() {
-			t.Errorf("never happened: %s", missing)
+	if len(sum.broken) > 0 {
+		return
+	}
+	for _, missing := range sum.missing() {
+		if *worlds < enough {
+			t.Logf("never happened, which is demanded only of %d worlds and more: %s", enough, missing)
+			continue
 		}
+		t.Errorf("never happened in %d worlds: %s", *worlds, missing)
 	}
 }
+
+// enough worlds that everything rare happens in some of them.
+const enough = 3000
 
 func tellStory(t *testing.T, r Result, most int) {
 	t.Helper()
