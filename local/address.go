@@ -91,7 +91,7 @@ func givenAddresses(c *v1alpha1.Cluster, sys *system.System) (addresses, error) 
 	for _, comp := range sys.Components() {
 		list := c.Spec.Components[comp.Name()].Addresses
 		field := "spec.components." + comp.Name() + ".addresses"
-		if n := upgrade.Replicas(&c.Spec, comp); len(list) > 0 && len(list) != n {
+		if n := comp.Replicas(&c.Spec); len(list) > 0 && len(list) != n {
 			return nil, &AddressError{field, fmt.Sprintf("has %d addresses for %d members", len(list), n), "give one for each member, or none"}
 		}
 		for i, address := range list {
@@ -110,7 +110,7 @@ func block(c *v1alpha1.Cluster, sys *system.System, given addresses, try int) ad
 	a := maps.Clone(given)
 	n := 0
 	for _, comp := range sys.Components() {
-		for i := range upgrade.Replicas(&c.Spec, comp) {
+		for i := range comp.Replicas(&c.Spec) {
 			name := upgrade.MemberName(c.Name, comp.Name(), i)
 			if a[name] == "" {
 				n++

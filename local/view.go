@@ -29,7 +29,7 @@ func (st *State) Views(sys *system.System, spec *v1alpha1.ClusterSpec, component
 	if err != nil {
 		return nil, err
 	}
-	views := make([]*system.Member, upgrade.Replicas(spec, c))
+	views := make([]*system.Member, c.Replicas(spec))
 	for i := range views {
 		if views[i], err = st.view(sys, spec, c, i, version, a); err != nil {
 			return nil, err

@@ -23,8 +23,8 @@ func Warnings(c *v1alpha1.Cluster, s *system.System) []string {
 
 // unavailable warns where an upgrade must or may stop all members of a component.
 func unavailable(c *v1alpha1.Cluster, component *system.Component) []string {
-	replicas := Replicas(&c.Spec, component)
-	budget := max(1, c.Spec.Upgrade.MaxUnavailable)
+	replicas := component.Replicas(&c.Spec)
+	budget := max(1, int(c.Spec.Upgrade.MaxUnavailable))
 	path := "spec.components." + component.Name()
 	switch {
 	case replicas == 1 && !c.Spec.Upgrade.AllowDowntime:
@@ -33,14 +33,6 @@ func unavailable(c *v1alpha1.Cluster, component *system.Component) []string {
 		return []string{fmt.Sprintf("spec.upgrade.maxUnavailable: %d lets all %d members of %s be unavailable at once", budget, replicas, component.Name())}
 	}
 	return nil
-}
-
-// Replicas is how many members of a component a Cluster wants.
-func Replicas(spec *v1alpha1.ClusterSpec, component *system.Component) int32 {
-	if r := spec.Components[component.Name()].Replicas; r != nil {
-		return *r
-	}
-	return *component.API().Replicas
 }
 
 // credentialWarnings are about credentials that a question refers to and the

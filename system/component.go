@@ -22,6 +22,14 @@ func (c *Component) Name() string { return c.api.Name }
 // API is the component as data, defaults applied. It must not be changed.
 func (c *Component) API() *v1alpha1.Component { return c.api }
 
+// Replicas is how many members of the component a Cluster wants.
+func (c *Component) Replicas(spec *v1alpha1.ClusterSpec) int {
+	if r := spec.Components[c.api.Name].Replicas; r != nil {
+		return int(*r)
+	}
+	return int(*c.api.Replicas)
+}
+
 // Ready says whether sc.M is ready to serve, and for people why it is not yes.
 func (c *Component) Ready(sc *Scope) (Answer, string) { return c.ready.is(sc) }
 

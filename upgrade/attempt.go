@@ -139,7 +139,7 @@ func (s *Scene) allAbsent() bool {
 // checkScale refuses another number of members: joining and leaving a group needs steps that are not built yet.
 func checkScale(sys *system.System, want, have *v1alpha1.ClusterSpec) error {
 	for _, c := range sys.Components() {
-		if w, h := Replicas(want, c), Replicas(have, c); w != h {
+		if w, h := c.Replicas(want), c.Replicas(have); w != h {
 			return &RefusedError{Field: "spec.components." + c.Name() + ".replicas", Value: itoa(w),
 				Reason: fmt.Sprintf("the number of members cannot change yet (it is %d)", h), Remedy: "set it back to " + itoa(h)}
 		}
@@ -249,7 +249,7 @@ func checkDowntime(sys *system.System, spec *v1alpha1.ClusterSpec, a *v1alpha1.A
 		}
 	}
 	for _, c := range sys.Components() {
-		if Replicas(spec, c) == 1 {
+		if c.Replicas(spec) == 1 {
 			return &RefusedError{Field: field, Value: "false", Reason: "component " + c.Name() + " has one member: replacing it takes the service down",
 				Remedy: "set it to true if the service may be down for that time, or run more members"}
 		}

@@ -138,16 +138,8 @@ func MemberName(cluster, component string, ordinal int) string {
 	return cluster + "-" + component + "-" + itoa(ordinal)
 }
 
-// Replicas is the number of members of a component that a spec wants.
-func Replicas(spec *v1alpha1.ClusterSpec, c *system.Component) int {
-	if cs, ok := spec.Components[c.Name()]; ok && cs.Replicas != nil {
-		return int(*cs.Replicas)
-	}
-	if r := c.API().Replicas; r != nil {
-		return int(*r)
-	}
-	return 1
-}
+// Replicas is the component's own word, for package operator.
+func Replicas(spec *v1alpha1.ClusterSpec, c *system.Component) int { return c.Replicas(spec) }
 
 // gather judges the members of one component: the wanted ones in order, then any others.
 func gather(l *Look, cluster string, c *system.Component, replicas int, base system.Scope) *group {

@@ -42,7 +42,7 @@ func (d *Decider) steps(h *HopPlan) (planned []Planned, kinds []v1alpha1.StepKin
 func hopPlan(sys *system.System, c *v1alpha1.Cluster, a *v1alpha1.Attempt, hop int) *HopPlan {
 	s := &Scene{in: &Input{Cluster: c}, attempt: a}
 	return &HopPlan{Cluster: c, System: sys, Attempt: a, Hop: &a.Hops[hop], Edge: edgeOf(sys, a.Hops[hop].Edge), Last: hop == len(a.Hops)-1,
-		Replicas: func(name string) int { return Replicas(&a.Target.Spec, sys.Component(name)) },
+		Replicas: func(name string) int { return sys.Component(name).Replicas(&a.Target.Spec) },
 		Soak:     func(name string) float64 { return s.soak(sys.Component(name)).Seconds() },
 	}
 }
@@ -130,7 +130,7 @@ func warnings(sys *system.System, c *v1alpha1.Cluster, a *v1alpha1.Attempt) []st
 		return nil
 	}
 	for _, comp := range sys.Components() {
-		n := Replicas(&a.Target.Spec, comp)
+		n := comp.Replicas(&a.Target.Spec)
 		switch {
 		case n == 1:
 			out = append(out, "component "+comp.Name()+" has one member: the service is down while it is replaced")

@@ -149,7 +149,7 @@ func (s *Scene) replicas(c *system.Component) int {
 	} else if s.status.Applied != nil {
 		spec = &s.status.Applied.Spec
 	}
-	return Replicas(spec, c)
+	return c.Replicas(spec)
 }
 
 // defaultSoak is used where neither Cluster nor System says how long. etcd members were seen to answer

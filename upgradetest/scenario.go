@@ -272,7 +272,7 @@ func (s *Scenario) setCluster(args []string, input string) error {
 		if running {
 			s.configured[c.Name()] = rev
 		}
-		for i := range upgrade.Replicas(&s.cluster.Spec, c) {
+		for i := range c.Replicas(&s.cluster.Spec) {
 			a := &actor{name: upgrade.MemberName("c", c.Name(), i), component: c.Name(), ordinal: i, state: upgrade.ProcessAbsent}
 			if running {
 				a.state, a.inc, a.rev, a.version, a.says, a.ready = upgrade.ProcessRunning, 1, rev, s.cluster.Spec.Version, s.cluster.Spec.Version, true

@@ -175,7 +175,7 @@ func (k *opened) refresh(ctx context.Context) error {
 func (k *opened) memberNames() []string {
 	var out []string
 	for _, c := range k.system.Components() {
-		for i := range upgrade.Replicas(&k.cluster.Spec, c) {
+		for i := range c.Replicas(&k.cluster.Spec) {
 			out = append(out, upgrade.MemberName(k.name, c.Name(), i))
 		}
 	}

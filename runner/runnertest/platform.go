@@ -82,7 +82,7 @@ func (s *stage) name(ordinal int) string {
 
 func (s *stage) names() []string {
 	var names []string
-	for i := range upgrade.Replicas(&s.Cluster.Spec, s.comp) {
+	for i := range s.comp.Replicas(&s.Cluster.Spec) {
 		names = append(names, s.name(i))
 	}
 	return names
