@@ -70,7 +70,7 @@ func (k *opened) takeNow(ctx context.Context) error {
 	}
 	defer os.RemoveAll(work)
 	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
-	proof, err := takeBackup(ctx, order, work, func(string) {})
+	proof, err := takeBackup(ctx, k.system, order, work, func(string) {})
 	if err != nil {
 		return err
 	}

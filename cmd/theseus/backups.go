@@ -79,7 +79,7 @@ func (b *backups) order(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	if spec.Backup == nil {
 		return nil, fmt.Errorf("spec.backup is not set")
 	}
-	m, all, err := backupMember(s, &look)
+	m, all, err := upgrade.BackupMember(s.System, s.Cluster, &look)
 	if err != nil {
 		return nil, err
 	}
@@ -91,56 +91,6 @@ func (b *backups) order(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 		State: b.state.Dir(), Home: string(home), Programs: b.programFolders()}, nil
 }
 
-// backupMember is the member that is asked: by the System's word the leader, else a ready one, and rather not the leader.
-func backupMember(s runner.Scene, look *upgrade.Look) (system.Member, []*system.Member, error) {
-	method := s.System.API().Backup
-	c := s.System.Components()[0]
-	if method.Component != "" {
-		c = s.System.Component(method.Component)
-	}
-	var all []*system.Member
-	for i := range look.Members {
-		if look.Members[i].View.Component == c.Name() {
-			all = append(all, &look.Members[i].View)
-		}
-	}
-	roles := c.API().Roles
-	var chosen *system.Member
-	for i := range look.Members {
-		m := &look.Members[i]
-		sc := system.Scope{Cluster: s.Cluster.Name, M: &m.View, All: all, Options: s.System.Options(&s.Cluster.Spec)}
-		if m.View.Component != c.Name() || m.State != upgrade.ProcessRunning {
-			continue
-		}
-		if ready, _ := c.Ready(&sc); ready != system.Yes {
-			continue
-		}
-		role, _ := c.Role(&sc)
-		leads := len(roles) > 0 && role == roles[len(roles)-1].Name
-		if wanted := method.Where == v1alpha1.OnLeader; chosen == nil && !(wanted && !leads) || leads == wanted {
-			chosen = &m.View
-		}
-	}
-	if chosen == nil {
-		return system.Member{}, nil, errors.New("no ready member to take the backup from")
-	}
-	return bare(chosen), bareAll(all), nil
-}
-
-// bare is a member without its answers, which templates of a backup do not need.
-func bare(m *system.Member) system.Member {
-	return system.Member{Name: m.Name, Component: m.Component, Ordinal: m.Ordinal, Host: m.Host, Data: m.Data, Version: m.Version, Port: m.Port, TLS: m.TLS}
-}
-
-func bareAll(all []*system.Member) []*system.Member {
-	var out []*system.Member
-	for _, m := range all {
-		b := bare(m)
-		out = append(out, &b)
-	}
-	return out
-}
-
 // runBackupJob is the main function of a job: take, prove, and leave the outcome.
 func runBackupJob(args []string) int {
 	return local.Worker{Fault: faults("backup", filepath.Join(args...))}.Work(args, func(ctx context.Context, j *local.Job) upgrade.Outcome {
@@ -148,7 +98,11 @@ func runBackupJob(args []string) int {
 		if err := j.Input(&order); err != nil {
 			return upgrade.Outcome{Phase: upgrade.Failed, Message: err.Error()}
 		}
-		proof, err := takeBackup(ctx, &order, j.Dir, j.Progress)
+		sys, err := systemInFile(filepath.Join(order.State, "systems", order.System.Hash+".yaml"))
+		if err != nil {
+			return upgrade.Outcome{Phase: upgrade.Failed, Message: err.Error()}
+		}
+		proof, err := takeBackup(ctx, sys, &order, j.Dir, j.Progress)
 		if err != nil {
 			return upgrade.Outcome{Phase: upgrade.Failed, Message: err.Error()}
 		}
@@ -157,13 +111,13 @@ func runBackupJob(args []string) int {
 }
 
 // takeBackup runs the System's method, stores what comes, and reads it back.
-func takeBackup(ctx context.Context, o *backupOrder, dir string, progress func(string)) (backup.Proof, error) {
-	sys, err := systemInFile(filepath.Join(o.State, "systems", o.System.Hash+".yaml"))
-	if err != nil {
-		return backup.Proof{}, err
-	}
+func takeBackup(ctx context.Context, sys *system.System, o *backupOrder, dir string, progress func(string)) (backup.Proof, error) {
 	method := sys.API().Backup
-	store, err := backup.Open(ctx, o.URL, o.State)
+	var forbidden []string
+	if o.State != "" { // on one machine: not where the cluster itself is
+		forbidden = append(forbidden, o.State)
+	}
+	store, err := backup.Open(ctx, o.URL, forbidden...)
 	if err != nil {
 		return backup.Proof{}, err
 	}
@@ -174,7 +128,7 @@ func takeBackup(ctx context.Context, o *backupOrder, dir string, progress func(s
 		t.limit = method.Timeout.Duration
 	}
 	t.asker = ask.New(sys)
-	t.asker.Program = func(name string) (string, error) { return local.FindProgram(o.Programs, name) }
+	t.asker.Program = inImage(o.Member.Version, func(name string) (string, error) { return local.FindProgram(o.Programs, name) })
 	t.asker.Credentials = o.Spec.Credentials
 	defer t.asker.Close()
 	if err := os.MkdirAll(t.work, 0o700); err != nil {

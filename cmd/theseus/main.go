@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"theseus.dev/local"
+	"theseus.dev/operator"
 )
 
 func main() {
@@ -35,7 +36,10 @@ var hidden = map[string]func([]string) int{
 	local.JobCommand: func(args []string) int {
 		return local.Worker{Fault: faults("job", filepath.Join(args...))}.RunAction(args)
 	},
-	backupJob: runBackupJob,
+	backupJob:              runBackupJob,
+	operator.CopyCommand:   copySelf,
+	operator.WaitCommand:   waitForEnd,
+	operator.BackupCommand: takeBackupInPod,
 }
 
 // first is the first of the arguments.
@@ -85,12 +89,13 @@ a way back, and proves by measurement that their users did not notice.`,
 	f.BoolVar(&a.json, "json", false, "print results as JSON")
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and upgrade:"}, &cobra.Group{ID: "ask", Title: "Ask of a running attempt:"},
-		&cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "know", Title: "Know and check:"})
+		&cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "know", Title: "Know and check:"}, &cobra.Group{ID: "kube", Title: "Kubernetes:"})
 	for group, cmds := range map[string][]*cobra.Command{
 		"run":  {newUp(a), newPlan(a), newUpgrade(a), newRestart(a), newStatus(a), newLogs(a), newHistory(a), newDown(a)},
 		"ask":  newRequests(a),
 		"data": {newBackup(a), newRestore(a)},
 		"know": {newValidate(a), newSystems(a), newProbe(a), newDemo(a), newVersion(a), newCompletion(a)},
+		"kube": {newOperator(a)},
 	} {
 		for _, c := range cmds {
 			c.GroupID = group

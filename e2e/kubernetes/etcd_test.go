@@ -43,7 +43,7 @@ func TestEtcd(t *testing.T) {
 	c.apply(etcdCluster, "VERSION", versions["3.5"])
 	c.await("kv", "runs 3.5", settledAt(versions["3.5"]))
 	begun := time.Now()
-	c.setVersion("kv", versions["3.7"])
+	c.upgradeTo("kv", versions["3.7"])
 	kv := c.await("kv", "runs 3.7", settledAt(versions["3.7"]))
 	t.Logf("upgraded in %.1f s", time.Since(begun).Seconds())
 	if kv.Status.Attempt.Phase != v1alpha1.PhaseSucceeded {

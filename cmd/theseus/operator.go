@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"theseus.dev/backup"
+	"theseus.dev/operator"
+)
+
+func newOperator(a *app) *cobra.Command {
+	o := operator.Options{Shipped: known}
+	c := &cobra.Command{
+		Use:   "operator",
+		Short: "Drive the Clusters of a Kubernetes cluster",
+		Long: `Drive the Clusters of a Kubernetes cluster: members are pods, and changing
+spec.version of a Cluster upgrades it. This is what the pods of the Helm chart run. Outside of a cluster it
+takes the connection from $KUBECONFIG.`,
+		Example: `  theseus operator --image registry.example/theseus:1.0
+  theseus operator --namespace team-a --namespace team-b --leader-elect`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.operator(c.Context(), o) },
+	}
+	f := c.Flags()
+	f.StringSliceVar(&o.Namespaces, "namespace", nil, "namespace to watch; may be given more than once (default all)")
+	f.BoolVar(&o.LeaderElect, "leader-elect", false, "let one of several operators work")
+	f.StringVar(&o.Namespace, "own-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the operator itself (default $POD_NAMESPACE)")
+	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "where metrics are served; 0 for nowhere")
+	f.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "where health is served; 0 for nowhere")
+	f.StringVar(&o.Image, "image", os.Getenv("THESEUS_IMAGE"), "image of this program, for Jobs and for pulling images beforehand (default $THESEUS_IMAGE)")
+	return c
+}
+
+func (a *app) operator(ctx context.Context, o operator.Options) error {
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.err, nil)))
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return inputNext("run it in a pod, or set KUBECONFIG", "connect to Kubernetes: %w", err)
+	}
+	return operator.Run(ctx, config, o)
+}
+
+// copySelf is the main function of an init container that brings this program into a pod.
+func copySelf(args []string) int {
+	if err := copyProgram(first(args)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func copyProgram(to string) error {
+	from, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, from)
+	return errors.Join(err, out.Close())
+}
+
+// waitForEnd is the main function of a container that only shows that its image is there.
+func waitForEnd([]string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	<-ctx.Done()
+	return 0
+}
+
+// takeBackupInPod is the main function of a backup's Job: its result is the termination message.
+func takeBackupInPod([]string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	result, code := operator.BackupResult{}, 0
+	proof, err := podBackup(ctx)
+	if err != nil {
+		result.Error, code = beginning(err.Error(), 3000), 1
+	} else {
+		result = operator.BackupResult{Name: proof.Name.String(), Bytes: proof.Total, SHA256: proof.Seal}
+		if proof.Check != nil {
+			result.Check = beginning(proof.Check.Output, 1000)
+		}
+	}
+	text, err := json.Marshal(result)
+	if err == nil {
+		err = os.WriteFile("/dev/termination-log", text, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println(string(text))
+	return code
+}
+
+func beginning(text string, most int) string { return text[:min(most, len(text))] }
+
+func podBackup(ctx context.Context) (backup.Proof, error) {
+	var in operator.BackupOrder
+	if err := json.Unmarshal([]byte(os.Getenv(operator.OrderVariable)), &in); err != nil {
+		return backup.Proof{}, fmt.Errorf("read the order: %w", err)
+	}
+	text, err := os.ReadFile(operator.SystemFile)
+	if err != nil {
+		return backup.Proof{}, err
+	}
+	sys, err := operator.CompileKept(string(text), in.System.Hash)
+	if err != nil {
+		return backup.Proof{}, fmt.Errorf("%s: %w", operator.SystemFile, err)
+	}
+	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: backup.Manual, Time: in.Time}
+	if in.Attempt != "" {
+		name.Kind = backup.Auto
+	}
+	o := &backupOrder{Name: name, URL: in.URL, System: in.System, Spec: in.Spec, Version: in.To, From: in.From, Member: in.Member, All: in.All}
+	return takeBackup(ctx, sys, o, filepath.Join(operator.WorkFolder, "job"), func(string) {})
+}
+
+// inImage finds a program of a member's image. A name with the version of the member is looked for without it too: an image has one version.
+func inImage(version string, find func(string) (string, error)) func(string) (string, error) {
+	return func(name string) (string, error) {
+		path, err := find(name)
+		if plain, ok := strings.CutSuffix(name, "-"+version); err != nil && ok {
+			return find(plain)
+		}
+		return path, err
+	}
+}
+

@@ -1,0 +1,156 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
+	"theseus.dev/system"
+)
+
+// Library finds Systems: as objects of the cluster first, then those that are shipped. What a Cluster was rolled with is kept in a ConfigMap
+// in its namespace, which goes with the last Cluster that refers to it.
+type Library struct {
+	API  client.Client
+	Live client.Reader
+	// Shipped finds a System that is built in.
+	Shipped func(name string) (*system.System, error)
+	// Cluster for which Systems are kept.
+	Cluster types.NamespacedName
+}
+
+var _ runner.Library = (*Library)(nil)
+
+const (
+	systemKey       = "system.yaml"
+	systemHashLabel = "theseus.dev/system"
+)
+
+// compiled keeps Systems by hash: compiling one costs milliseconds, and every pass asks.
+var compiled sync.Map
+
+// Known is part of runner.Library.
+func (l *Library) Known(ctx context.Context, name string) (*system.System, error) {
+	object := &v1alpha1.System{}
+	err := l.Live.Get(ctx, types.NamespacedName{Name: name}, object)
+	if apierrors.IsNotFound(err) {
+		return l.Shipped(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	key := string(object.UID) + "/" + object.ResourceVersion
+	if s, ok := compiled.Load(key); ok {
+		return s.(*system.System), nil
+	}
+	s, err := system.Compile(bareSystem(object))
+	if err != nil {
+		return nil, fmt.Errorf("System %s: %w", name, err)
+	}
+	compiled.Store(key, s)
+	return s, nil
+}
+
+// bareSystem leaves out what the API server added, so that the same content has the same hash everywhere.
+func bareSystem(s *v1alpha1.System) *v1alpha1.System {
+	return &v1alpha1.System{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindSystem},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Name},
+		SystemSpec: *s.SystemSpec.DeepCopy(),
+	}
+}
+
+func systemObjectName(hash string) string { return "theseus-system-" + hash[:min(16, len(hash))] }
+
+// Keep is part of runner.Library.
+func (l *Library) Keep(ctx context.Context, s *system.System) error {
+	owner, err := l.owner(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := yaml.Marshal(s.Source())
+	if err != nil {
+		return fmt.Errorf("keep System %s: %w", s.Name(), err)
+	}
+	immutable := true
+	m := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: l.Cluster.Namespace, Name: systemObjectName(s.Hash()),
+			Labels:          map[string]string{managedByLabel: managerName, systemHashLabel: s.Hash()[:min(63, len(s.Hash()))]},
+			OwnerReferences: []metav1.OwnerReference{owner},
+		},
+		Data: map[string]string{systemKey: string(text)}, Immutable: &immutable,
+	}
+	err = l.API.Create(ctx, m)
+	if apierrors.IsAlreadyExists(err) {
+		return l.own(ctx, m, owner)
+	}
+	return err
+}
+
+func (l *Library) owner(ctx context.Context) (metav1.OwnerReference, error) {
+	c := &v1alpha1.Cluster{}
+	if err := l.Live.Get(ctx, l.Cluster, c); err != nil {
+		return metav1.OwnerReference{}, err
+	}
+	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindCluster, Name: c.Name, UID: c.UID}, nil
+}
+
+// own adds this Cluster to those that refer to a kept System.
+func (l *Library) own(ctx context.Context, m *corev1.ConfigMap, owner metav1.OwnerReference) error {
+	have := &corev1.ConfigMap{}
+	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(m), have); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
+		return nil
+	}
+	next := have.DeepCopy()
+	next.OwnerReferences = append(next.OwnerReferences, owner)
+	return l.API.Patch(ctx, next, client.MergeFromWithOptions(have, client.MergeFromWithOptimisticLock{}))
+}
+
+// Pinned is part of runner.Library. What does not have the hash any more is refused: whoever can write ConfigMaps must not say what members run.
+func (l *Library) Pinned(ctx context.Context, hash string) (*system.System, error) {
+	if s, ok := compiled.Load(hash); ok {
+		return s.(*system.System), nil
+	}
+	m := &corev1.ConfigMap{}
+	key := types.NamespacedName{Namespace: l.Cluster.Namespace, Name: systemObjectName(hash)}
+	if err := l.Live.Get(ctx, key, m); err != nil {
+		return nil, fmt.Errorf("the System %s was not kept: %w", hash, err)
+	}
+	s, err := CompileKept(m.Data[systemKey], hash)
+	if err != nil {
+		return nil, fmt.Errorf("ConfigMap %s: %w", key, err)
+	}
+	compiled.Store(hash, s)
+	return s, nil
+}
+
+// CompileKept compiles the text of a System that was kept, and refuses one that has another hash.
+func CompileKept(text, hash string) (*system.System, error) {
+	object := &v1alpha1.System{}
+	if err := yaml.UnmarshalStrict([]byte(text), object); err != nil {
+		return nil, err
+	}
+	s, err := system.Compile(object)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.EqualFold(s.Hash(), hash) {
+		return nil, fmt.Errorf("its content has the hash %s, not %s: it was changed since it was kept", s.Hash(), hash)
+	}
+	return s, nil
+}

@@ -1,0 +1,309 @@
+package operator
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/ask"
+	"theseus.dev/runner"
+	"theseus.dev/system"
+	"theseus.dev/upgrade"
+)
+
+// Look is part of runner.Platform. All of it is read from the API server, not from a cache.
+func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, error) {
+	look := upgrade.Look{Complete: true, Configured: map[string]string{}}
+	pods := &corev1.PodList{}
+	if err := p.Live.List(ctx, pods, client.InNamespace(p.Key.Namespace), client.MatchingLabels{clusterLabel: p.Key.Name}); err != nil {
+		return look, fmt.Errorf("list pods: %w", err)
+	}
+	hosts := map[string]string{}
+	for _, c := range s.System.Components() {
+		if err := p.component(ctx, s, c, pods.Items, &look, hosts); err != nil {
+			return look, err
+		}
+	}
+	p.know(hosts)
+	p.question(ctx, s, look.Members)
+	if err := p.outcomes(ctx, s, &look); err != nil {
+		return look, err
+	}
+	p.remember(look.Members)
+	return look, ctx.Err()
+}
+
+// outcomes are those of what takes longer than a pass.
+func (p *Platform) outcomes(ctx context.Context, s runner.Scene, look *upgrade.Look) (err error) {
+	if look.Runs, err = p.runOutcomes(ctx, s); err != nil {
+		return fmt.Errorf("look at the runs: %w", err)
+	}
+	if look.Backups, err = p.backupOutcomes(ctx, s); err != nil {
+		return fmt.Errorf("look at the backups: %w", err)
+	}
+	if look.Prepared, err = p.preparedOutcomes(ctx, s); err != nil {
+		return fmt.Errorf("look at the images: %w", err)
+	}
+	return nil
+}
+
+func (p *Platform) remember(members []upgrade.Member) {
+	p.seen = map[string]*system.Member{}
+	for i := range members {
+		p.seen[members[i].View.Name] = &members[i].View
+	}
+}
+
+// component adds the members of one component: those of the pods, and one that is absent for each that has none.
+func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods []corev1.Pod, look *upgrade.Look, hosts map[string]string) error {
+	name := workloadName(p.Key.Name, c.Name())
+	set := &appsv1.StatefulSet{}
+	err := p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: name}, set)
+	switch {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("get StatefulSet %s: %w", name, err)
+	default:
+		look.Configured[c.Name()] = configuredOf(set)
+	}
+	found := map[string]bool{}
+	for i := range pods {
+		pod := &pods[i]
+		if pod.Labels[componentLabel] != c.Name() {
+			continue
+		}
+		ordinal, ok := ordinalOf(name, pod.Name)
+		if !ok {
+			continue
+		}
+		m := p.member(ctx, s, c, pod, ordinal)
+		if pod.Status.PodIP != "" {
+			hosts[m.View.Host] = pod.Status.PodIP
+		}
+		found[pod.Name] = true
+		look.Members = append(look.Members, m)
+	}
+	for i := range upgrade.Replicas(&s.Cluster.Spec, c) {
+		if member := memberName(p.Key.Name, c.Name(), i); !found[member] {
+			look.Members = append(look.Members, upgrade.Member{View: p.view(c, member, i), State: upgrade.ProcessAbsent})
+		}
+	}
+	return nil
+}
+
+// configuredOf is the revision that the next pod of the workload gets: none as long as its controller may still have an older template in
+// mind, or somebody edited it.
+func configuredOf(set *appsv1.StatefulSet) string {
+	if set.Status.ObservedGeneration < set.Generation || set.Annotations[appliedAnnotation] != strconv.FormatInt(set.Generation, 10) {
+		return ""
+	}
+	return set.Spec.Template.Annotations[revisionAnnotation]
+}
+
+func (p *Platform) view(c *system.Component, member string, ordinal int) system.Member {
+	m := system.Member{Name: member, Component: c.Name(), Ordinal: ordinal, Host: hostOf(member, p.Key.Name, c.Name(), p.Key.Namespace), Bind: "0.0.0.0",
+		Data: dataOf(c.Name()), Port: map[string]int64{}}
+	for port, n := range c.API().Ports {
+		m.Port[port] = int64(n)
+	}
+	return m
+}
+
+// member is what a pod shows without asking it.
+func (p *Platform) member(ctx context.Context, s runner.Scene, c *system.Component, pod *corev1.Pod, ordinal int) upgrade.Member {
+	m := upgrade.Member{View: p.view(c, pod.Name, ordinal), Incarnation: string(pod.UID), Revision: pod.Annotations[revisionAnnotation]}
+	m.View.Version = pod.Annotations[versionAnnotation]
+	st := containerOf(pod, c.Name())
+	if st != nil {
+		m.Crashes = st.RestartCount
+	}
+	m.State, m.Message = stateOf(pod, st)
+	m.Broken = brokenBy(pod)
+	if why := p.blocked[string(pod.UID)]; why != "" {
+		m.Message = joined(m.Message, why)
+	}
+	if m.State == upgrade.ProcessExited && m.Crashes > 0 {
+		m.Message = joined(m.Message, p.lastWords(ctx, pod, c.Name()))
+	}
+	return m
+}
+
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + ": " + b
+}
+
+func containerOf(pod *corev1.Pod, name string) *corev1.ContainerStatus {
+	i := slices.IndexFunc(pod.Status.ContainerStatuses, func(s corev1.ContainerStatus) bool { return s.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &pod.Status.ContainerStatuses[i]
+}
+
+// stateOf is the state of the member's process, and the pod's own reason where it is not running.
+func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState, string) {
+	switch {
+	case pod.DeletionTimestamp != nil:
+		return upgrade.ProcessStopping, ""
+	case pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded:
+		return upgrade.ProcessExited, joined(pod.Status.Reason, pod.Status.Message)
+	case pod.Status.Phase == corev1.PodUnknown:
+		return upgrade.ProcessUnknown, "its node does not answer"
+	case st != nil && st.State.Running != nil:
+		return upgrade.ProcessRunning, restarted(st)
+	case st != nil && st.State.Terminated != nil:
+		return upgrade.ProcessExited, ending(st.State.Terminated)
+	case st != nil && st.State.Waiting != nil && st.RestartCount > 0:
+		message := joined(st.State.Waiting.Reason, st.State.Waiting.Message)
+		if last := st.LastTerminationState.Terminated; last != nil {
+			message = joined(st.State.Waiting.Reason, ending(last))
+		}
+		return upgrade.ProcessExited, message
+	}
+	return upgrade.ProcessStarting, pending(pod)
+}
+
+func restarted(st *corev1.ContainerStatus) string {
+	if st.RestartCount == 0 {
+		return ""
+	}
+	message := fmt.Sprintf("started again; before it ended by itself %d times", st.RestartCount)
+	if last := st.LastTerminationState.Terminated; last != nil {
+		message += ", last with " + ending(last)
+	}
+	return message
+}
+
+func ending(t *corev1.ContainerStateTerminated) string {
+	text := fmt.Sprintf("exit code %d", t.ExitCode)
+	if t.Reason != "" && t.Reason != "Error" && t.Reason != "Completed" {
+		text += " (" + t.Reason + ")"
+	}
+	return text
+}
+
+// pending says what a pod waits for that has not run yet.
+func pending(pod *corev1.Pod) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
+			return joined(c.Reason, c.Message)
+		}
+	}
+	if w := waitingOf(pod); w != nil {
+		return joined(w.Reason, w.Message)
+	}
+	for _, st := range pod.Status.InitContainerStatuses {
+		if t := st.State.Terminated; t != nil && t.ExitCode != 0 {
+			return "init container " + st.Name + ": " + ending(t)
+		}
+	}
+	return ""
+}
+
+// waitingOf is the first container that waits for something else than its turn.
+func waitingOf(pod *corev1.Pod) *corev1.ContainerStateWaiting {
+	for _, st := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		if w := st.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" {
+			return w
+		}
+	}
+	return nil
+}
+
+// hopeless are the reasons that trying again does not heal. A first error of a pull is not among them: the kubelet tries some times before it backs off.
+var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+
+// brokenBy says why a pod cannot come up at all.
+func brokenBy(pod *corev1.Pod) string {
+	w := waitingOf(pod)
+	if w == nil || !slices.Contains(hopeless, w.Reason) || pod.DeletionTimestamp != nil {
+		return ""
+	}
+	return joined(w.Reason, w.Message)
+}
+
+// tailLines is how many of its own last lines a member that ended is shown with.
+const tailLines = 15
+
+// lastWords are the last lines of the run that ended.
+func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod, container string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	tail, limit := int64(tailLines), int64(16<<10)
+	stream, err := p.Pods.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Previous: true, TailLines: &tail, LimitBytes: &limit}).Stream(ctx)
+	if err != nil {
+		return ""
+	}
+	defer stream.Close()
+	var lines []string
+	for in := bufio.NewScanner(io.LimitReader(stream, limit)); in.Scan(); {
+		lines = append(lines, in.Text())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// question puts every question to every member that runs, all at once.
+func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgrade.Member) {
+	asker := p.askerFor(s)
+	var groups sync.WaitGroup
+	for _, c := range s.System.Components() {
+		var targets []ask.Target
+		byName := map[string]*upgrade.Member{}
+		all := viewsOf(c.Name(), members)
+		for i := range members {
+			if m := &members[i]; m.View.Component == c.Name() && m.State == upgrade.ProcessRunning {
+				byName[m.View.Name] = m
+				targets = append(targets, ask.Target{Scope: p.scope(s, m.View, all)})
+			}
+		}
+		groups.Go(func() {
+			for name, look := range asker.All(ctx, c.API().Ask, targets) {
+				byName[name].View.Answers = look.Answers
+				byName[name].Message = joined(byName[name].Message, missing(look.Missing))
+			}
+		})
+	}
+	groups.Wait()
+}
+
+func (p *Platform) scope(s runner.Scene, m system.Member, all []*system.Member) *system.Scope {
+	return &system.Scope{Cluster: p.Key.Name, Version: m.Version, Options: s.System.Options(&s.Cluster.Spec), M: &m, All: all}
+}
+
+// viewsOf are copies, so that answers do not appear while others are asked.
+func viewsOf(component string, members []upgrade.Member) []*system.Member {
+	var views []*system.Member
+	for _, m := range members {
+		if m.View.Component == component {
+			view := m.View
+			views = append(views, &view)
+		}
+	}
+	slices.SortFunc(views, func(a, b *system.Member) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
+	return views
+}
+
+func missing(errs map[string]error) string {
+	var lines []string
+	for question, err := range errs {
+		lines = append(lines, fmt.Sprintf("no answer to %s: %v", question, err))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}

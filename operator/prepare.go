@@ -1,0 +1,186 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
+	"theseus.dev/upgrade"
+)
+
+// Images are pulled on every node that may run a member before the first one goes, by a DaemonSet whose pods do nothing: a version whose image cannot be
+// pulled then costs no member.
+
+// pullLabel marks these DaemonSets and their pods with the revision.
+const pullLabel = "theseus.dev/pull"
+
+// Tools are this program in images of others: an init container copies it into a folder of the pod.
+const (
+	toolsVolume  = "theseus"
+	toolsMount   = "/theseus-tools"
+	toolsProgram = toolsMount + "/theseus"
+	// CopyCommand is the hidden subcommand that copies this program to a path, WaitCommand the one that waits for SIGTERM.
+	CopyCommand = "__copy"
+	WaitCommand = "__wait"
+)
+
+func (p *Platform) prepare(ctx context.Context, b *blueprint, i v1alpha1.Intent) error {
+	t, err := b.template()
+	if err != nil {
+		return err
+	}
+	if p.Image == "" {
+		return nil // see preparedOutcomes
+	}
+	set := p.pull(b, &t, i.ID)
+	if err := p.forgetPulls(ctx, b.component.Name(), set.Name); err != nil {
+		return err
+	}
+	if err := p.API.Create(ctx, set); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create DaemonSet %s: %w", set.Name, err)
+	}
+	return nil
+}
+
+// pull is a DaemonSet for the nodes that the template may run on.
+func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *appsv1.DaemonSet {
+	labels := map[string]string{managedByLabel: managerName, pullLabel: b.revision, "theseus.dev/pull-for": b.cluster.Name, componentLabel: b.component.Name()}
+	all, grace := intstr.FromString("100%"), int64(1)
+	pod := corev1.PodSpec{
+		NodeSelector: t.Spec.NodeSelector, Tolerations: t.Spec.Tolerations, ImagePullSecrets: t.Spec.ImagePullSecrets, SecurityContext: t.Spec.SecurityContext,
+		TerminationGracePeriodSeconds: &grace,
+		InitContainers:                []corev1.Container{p.tools()},
+		Volumes:                       []corev1.Volume{emptyDir(toolsVolume)},
+	}
+	if t.Spec.Affinity != nil {
+		pod.Affinity = &corev1.Affinity{NodeAffinity: t.Spec.Affinity.NodeAffinity}
+	}
+	for _, c := range t.Spec.Containers {
+		pod.Containers = append(pod.Containers, corev1.Container{Name: c.Name, Image: c.Image, ImagePullPolicy: c.ImagePullPolicy, SecurityContext: c.SecurityContext,
+			Command: []string{toolsProgram, WaitCommand}, VolumeMounts: toolsMounted()})
+	}
+	set := &appsv1.DaemonSet{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name()) + "-pull-" + b.revision + "-" + strconv.FormatInt(id, 10)),
+		Spec: appsv1.DaemonSetSpec{
+			Selector:       &metav1.LabelSelector{MatchLabels: labels},
+			Template:       corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod},
+			UpdateStrategy: appsv1.DaemonSetUpdateStrategy{Type: appsv1.RollingUpdateDaemonSetStrategyType, RollingUpdate: &appsv1.RollingUpdateDaemonSet{MaxUnavailable: &all}},
+		}}
+	set.Labels = labels
+	return set
+}
+
+// tools is the init container that brings this program into a pod.
+func (p *Platform) tools() corev1.Container { return toolsFrom(p.Image) }
+
+func toolsFrom(image string) corev1.Container {
+	return corev1.Container{Name: "theseus", Image: image, Command: []string{"/theseus", CopyCommand, toolsProgram}, VolumeMounts: toolsMounted()}
+}
+
+func toolsMounted() []corev1.VolumeMount {
+	return []corev1.VolumeMount{{Name: toolsVolume, MountPath: toolsMount}}
+}
+
+func emptyDir(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+}
+
+func (p *Platform) pulls(ctx context.Context) ([]appsv1.DaemonSet, error) {
+	list := &appsv1.DaemonSetList{}
+	err := p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace), client.MatchingLabels{"theseus.dev/pull-for": p.Key.Name})
+	return list.Items, err
+}
+
+// forgetPulls removes what pulled images for a component, but for one.
+func (p *Platform) forgetPulls(ctx context.Context, component, but string) error {
+	list, err := p.pulls(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if list[i].Name == but || list[i].Labels[componentLabel] != component {
+			continue
+		}
+		if err := p.API.Delete(ctx, &list[i], client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// preparedOutcomes says by revision how far the pulls are. They are looked at only where it matters.
+func (p *Platform) preparedOutcomes(ctx context.Context, s runner.Scene) (map[string]upgrade.Outcome, error) {
+	out := map[string]upgrade.Outcome{}
+	if a := s.Cluster.Status.Attempt; a != nil && !a.Phase.Ended() && !unfinished(a, upgrade.KindPreflight) {
+		return out, nil
+	}
+	if p.Image == "" {
+		return p.unprepared(s), nil
+	}
+	list, err := p.pulls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		revision := list[i].Labels[pullLabel]
+		if out[revision].Phase != upgrade.Succeeded {
+			if out[revision], err = p.pulled(ctx, &list[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// unprepared counts all as ready: an operator that was not told its own image has nothing to pull with.
+func (p *Platform) unprepared(s runner.Scene) map[string]upgrade.Outcome {
+	out := map[string]upgrade.Outcome{}
+	if a := s.Cluster.Status.Attempt; a != nil && int(a.Hop) < len(a.Hops) {
+		target := a.Target.DeepCopy()
+		target.Spec.Version = a.Hops[a.Hop].To
+		for _, c := range s.System.Components() {
+			out[s.System.Revision(target, c.Name(), target.Spec.Version)] = upgrade.Outcome{Phase: upgrade.Succeeded, Message: "images are not pulled beforehand: --image is not set"}
+		}
+	}
+	return out
+}
+
+// unfinished says that a step of this kind is neither done nor undone.
+func unfinished(a *v1alpha1.Attempt, kind v1alpha1.StepKind) bool {
+	for _, st := range a.Steps {
+		if st.Kind == kind && st.Phase != v1alpha1.StepDone && st.Phase != v1alpha1.StepUndone {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.Outcome, error) {
+	st := set.Status
+	if st.ObservedGeneration >= set.Generation && st.DesiredNumberScheduled > 0 && st.NumberReady >= st.DesiredNumberScheduled {
+		return upgrade.Outcome{Phase: upgrade.Succeeded}, nil
+	}
+	pods := &corev1.PodList{}
+	if err := p.Live.List(ctx, pods, client.InNamespace(set.Namespace), client.MatchingLabels(set.Spec.Selector.MatchLabels)); err != nil {
+		return upgrade.Outcome{}, err
+	}
+	message := fmt.Sprintf("pulled on %d of %d nodes", st.NumberReady, st.DesiredNumberScheduled)
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if why := brokenBy(pod); why != "" {
+			return upgrade.Outcome{Phase: upgrade.Failed, Message: "node " + pod.Spec.NodeName + ": " + why}, nil
+		}
+		if why := pending(pod); why != "" {
+			message += "; " + joined(pod.Spec.NodeName, why)
+		}
+	}
+	return upgrade.Outcome{Phase: upgrade.Underway, Message: message}, nil
+}

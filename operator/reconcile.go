@@ -1,0 +1,218 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
+	"theseus.dev/system"
+	"theseus.dev/upgrade"
+)
+
+// Reconciler drives Clusters, each by a runner of its own. It reads live; what it watches only wakes it.
+type Reconciler struct {
+	API  client.Client
+	Live client.Reader
+	Pods kubernetes.Interface
+	// Events are for people: kubectl describe.
+	Events events.EventRecorder
+	// Shipped finds a System that is built in.
+	Shipped func(name string) (*system.System, error)
+	// Image of this program, for Jobs; Identity of this process.
+	Image, Identity string
+
+	mu      sync.Mutex
+	drivers map[types.NamespacedName]*driver
+}
+
+// driver is the runner of one Cluster object.
+type driver struct {
+	uid      types.UID
+	runner   *runner.Runner
+	platform *Platform
+	progress string    // what was waited for in the last pass
+	since    time.Time // when that began
+}
+
+// How soon the members of an attempt that waits are looked at again: soon after something happened, later and later while nothing does.
+const (
+	lookSoon  = 100 * time.Millisecond
+	lookLater = time.Second
+)
+
+// maxPasses is how many passes one reconciliation makes at most, so that every Cluster gets its turn.
+const maxPasses = 50
+
+// SetupWithManager registers the reconciler.
+func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(m).
+		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Owns(&appsv1.StatefulSet{}).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfPod)).
+		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
+		Complete(r)
+}
+
+func clusterOfPod(_ context.Context, o client.Object) []reconcile.Request {
+	name := o.GetLabels()[clusterLabel]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}
+
+func clusterOfBackup(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.Backup).Spec.Cluster}}}
+}
+
+// Reconcile makes passes until there is something to wait for.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	c := &v1alpha1.Cluster{}
+	err := r.API.Get(ctx, req.NamespacedName, c)
+	if apierrors.IsNotFound(err) || err == nil && c.DeletionTimestamp != nil {
+		r.forget(req.NamespacedName)
+		return reconcile.Result{}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	d := r.driverOf(req.NamespacedName, c.UID)
+	for range maxPasses {
+		p, err := d.runner.Step(ctx)
+		if err != nil {
+			return failed(ctx, err)
+		}
+		if p.ActError != nil {
+			log.FromContext(ctx).Info("act", "act", p.Act.Act, "member", p.Act.Member, "error", p.ActError.Error())
+		}
+		if p.Rest && p.Act == nil {
+			return reconcile.Result{}, nil // until something changes
+		}
+		if !p.Again && (p.Act == nil || !p.Write || p.ActError != nil) {
+			return reconcile.Result{RequeueAfter: d.patience(p)}, nil
+		}
+	}
+	return reconcile.Result{RequeueAfter: lookSoon}, nil
+}
+
+// failed decides what an error of a pass means. The runner begins with a load all the same.
+func failed(ctx context.Context, err error) (reconcile.Result, error) {
+	newer := (*NewerError)(nil)
+	switch {
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil
+	case errors.Is(err, runner.ErrConflict):
+		return reconcile.Result{RequeueAfter: lookSoon}, nil
+	case errors.As(err, &newer):
+		log.FromContext(ctx).Error(err, "left alone")
+		return reconcile.Result{}, reconcile.TerminalError(err)
+	}
+	return reconcile.Result{}, err
+}
+
+// patience grows while the same thing is waited for.
+func (d *driver) patience(p runner.Pass) time.Duration {
+	now := ""
+	if a := p.Status.Attempt; a != nil && a.WaitingFor != nil {
+		now = a.WaitingFor.Object + a.WaitingFor.Rule
+	}
+	if now != d.progress || d.since.IsZero() {
+		d.progress, d.since = now, time.Now()
+	}
+	return min(max(lookSoon, time.Since(d.since)/10), lookLater)
+}
+
+func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.drivers[key]; d != nil && d.uid == uid {
+		return d
+	}
+	if r.drivers == nil {
+		r.drivers = map[types.NamespacedName]*driver{}
+	}
+	state := &State{API: r.API, Live: r.Live, Key: key}
+	platform := r.platformFor(key)
+	d := &driver{uid: uid, platform: platform}
+	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.announcer(),
+		Library: &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}}
+	r.drivers[key] = d
+	return d
+}
+
+func (r *Reconciler) platformFor(key types.NamespacedName) *Platform {
+	return &Platform{API: r.API, Live: r.Live, Pods: r.Pods, Key: key, Image: r.Image, Identity: r.Identity}
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	d := r.drivers[key]
+	delete(r.drivers, key)
+	r.mu.Unlock()
+	if d != nil {
+		d.platform.Close()
+	}
+}
+
+// announcer makes Kubernetes events of those that the journal got since the pass before. What a crash in between swallows is still in the journal.
+func (r *Reconciler) announcer() func(runner.Pass) {
+	var last *v1alpha1.Event
+	first := true
+	return func(p runner.Pass) {
+		list := p.Status.Events
+		fresh := list
+		if first && (p.Status.Serial > 1 || !p.Again) {
+			fresh = nil // a driver that takes over has nothing to tell of what was before
+		}
+		if last != nil {
+			fresh = list[slices.Index(list, *last)+1:]
+		}
+		for _, e := range fresh {
+			kind := corev1.EventTypeNormal
+			if e.Warning {
+				kind = corev1.EventTypeWarning
+			}
+			r.Events.Eventf(p.Cluster, nil, kind, e.Reason, action(e), "%s", bounded(joined(e.Object, e.Message)))
+		}
+		if first = false; len(list) > 0 {
+			last = &list[len(list)-1]
+		}
+	}
+}
+
+func action(e v1alpha1.Event) string {
+	if e.Attempt == 0 {
+		return "Cluster"
+	}
+	return fmt.Sprintf("Attempt%d", e.Attempt)
+}
+
+// bounded is what an event's note can hold.
+func bounded(text string) string {
+	const most = 1000
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
+}

@@ -1,0 +1,248 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/ask"
+	"theseus.dev/runner"
+	"theseus.dev/system"
+	"theseus.dev/upgrade"
+)
+
+// Runs are done by this process. Before one is begun its id is claimed in a ConfigMap of the Cluster, by a write that only one can win;
+// how it ended is written there too. A claim of a process that is gone, without an end, is an unknown outcome.
+
+// claim is what the ConfigMap says of one run.
+type claim struct {
+	Owner string `json:"owner"`
+	// Outcome is empty until it has ended: succeeded, failed or unknown.
+	Outcome string `json:"outcome,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// flight is a run of this process.
+type flight struct{ outcome upgrade.Outcome }
+
+// keptRuns is how many runs are kept; those that a step refers to are kept in any case.
+const keptRuns = 64
+
+func runsName(cluster string) string { return cluster + "-theseus-runs" }
+
+func (p *Platform) runsKey() types.NamespacedName {
+	return types.NamespacedName{Namespace: p.Key.Namespace, Name: runsName(p.Key.Name)}
+}
+
+func (p *Platform) run(ctx context.Context, s runner.Scene, i v1alpha1.Intent) error {
+	if s.System == nil {
+		return errors.New("run: the System is not known")
+	}
+	action, err := s.System.Action(i.Action)
+	if err != nil {
+		return err
+	}
+	if p.seen == nil {
+		if _, err := p.Look(ctx, s); err != nil {
+			return err
+		}
+	}
+	won, err := p.claimRun(ctx, s.Cluster, i.ID)
+	if err != nil || !won {
+		return err
+	}
+	f := &flight{upgrade.Outcome{Phase: upgrade.Underway}}
+	p.mu.Lock()
+	if p.runs == nil {
+		p.runs = map[int64]*flight{}
+	}
+	p.runs[i.ID] = f
+	p.mu.Unlock()
+	target, err := p.targetOf(s, i)
+	asker := p.askerFor(s)
+	go p.fly(context.WithoutCancel(ctx), f, i.ID, func(ctx context.Context) error {
+		if err != nil {
+			return &ask.Failed{Err: err}
+		}
+		_, err := asker.Do(ctx, action, target)
+		return err
+	})
+	return nil
+}
+
+// targetOf is the member that an action is done to, as the last look showed it.
+func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, error) {
+	var all []*system.Member
+	for _, m := range p.seen {
+		if m.Component == i.Component {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b *system.Member) int { return a.Ordinal - b.Ordinal })
+	sc := &system.Scope{Cluster: p.Key.Name, Version: i.Version, From: i.From, Options: s.System.Options(&s.Cluster.Spec), M: p.seen[i.Member], All: all}
+	if sc.M == nil {
+		return ask.Target{}, fmt.Errorf("member %s was not seen", i.Member)
+	}
+	if sc.To = p.seen[i.To]; sc.To == nil && i.To != "" {
+		return ask.Target{}, fmt.Errorf("member %s was not seen", i.To)
+	}
+	return ask.Target{Scope: sc}, nil
+}
+
+// fly does a run and writes down how it ended.
+func (p *Platform) fly(ctx context.Context, f *flight, id int64, do func(context.Context) error) {
+	err := do(ctx)
+	o := upgrade.Outcome{Phase: upgrade.Succeeded}
+	switch {
+	case err == nil:
+	case errors.As(err, new(*ask.Failed)):
+		o = upgrade.Outcome{Phase: upgrade.Failed, Message: err.Error()}
+	default:
+		o = upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: err.Error()}
+	}
+	p.mu.Lock()
+	f.outcome = o
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	p.recordRun(ctx, id, claim{Owner: p.Identity, Outcome: o.Phase.String(), Message: o.Message})
+}
+
+// claimRun says whether this process is the one that does the run. Nobody claims an id twice.
+func (p *Platform) claimRun(ctx context.Context, c *v1alpha1.Cluster, id int64) (won bool, err error) {
+	err = p.changeRuns(ctx, c, func(claims map[string]string) bool {
+		_, taken := claims[strconv.FormatInt(id, 10)]
+		if won = !taken; won {
+			forgetRuns(claims, id, c.Status.Attempt)
+			claims[strconv.FormatInt(id, 10)] = encode(claim{Owner: p.Identity})
+		}
+		return won
+	})
+	return won && err == nil, err
+}
+
+// recordRun keeps trying, because nobody else knows how the run ended; until it is written this process remembers it.
+func (p *Platform) recordRun(ctx context.Context, id int64, end claim) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		err := p.changeRuns(ctx, nil, func(claims map[string]string) bool {
+			claims[strconv.FormatInt(id, 10)] = encode(end)
+			return true
+		})
+		if err == nil || ctx.Err() != nil || apierrors.IsNotFound(err) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func encode(c claim) string {
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // texts always marshal
+	}
+	return string(text)
+}
+
+// forgetRuns removes runs that nobody will ask about again: ids only grow.
+func forgetRuns(claims map[string]string, now int64, a *v1alpha1.Attempt) {
+	refers := map[int64]bool{}
+	if a != nil {
+		for _, step := range a.Steps {
+			for _, r := range step.Runs {
+				refers[r.ID] = true
+			}
+		}
+	}
+	for key := range claims {
+		if id, err := strconv.ParseInt(key, 10, 64); err != nil || id <= now-keptRuns && !refers[id] {
+			delete(claims, key)
+		}
+	}
+}
+
+// changeRuns changes the claims by a write that fails if somebody else wrote since they were read, and is then tried again on what is there. The
+// ConfigMap is made for a Cluster that is given, and else must be there.
+func (p *Platform) changeRuns(ctx context.Context, c *v1alpha1.Cluster, change func(map[string]string) bool) error {
+	for {
+		m := &corev1.ConfigMap{}
+		err := p.Live.Get(ctx, p.runsKey(), m)
+		missing := apierrors.IsNotFound(err) && c != nil
+		if err != nil && !missing {
+			return err
+		}
+		if missing {
+			m = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: runsName(p.Key.Name),
+				Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name}, OwnerReferences: []metav1.OwnerReference{ownerOf(c)}}}
+		}
+		if m.Data == nil {
+			m.Data = map[string]string{}
+		}
+		if !change(m.Data) {
+			return nil
+		}
+		if missing {
+			err = p.API.Create(ctx, m)
+		} else {
+			err = p.API.Update(ctx, m)
+		}
+		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+			return err
+		}
+	}
+}
+
+func ownerOf(c *v1alpha1.Cluster) metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindCluster, Name: c.Name, UID: c.UID}
+}
+
+// runOutcomes are the outcomes of all runs that were claimed.
+func (p *Platform) runOutcomes(ctx context.Context, s runner.Scene) (map[int64]upgrade.Outcome, error) {
+	m := &corev1.ConfigMap{}
+	if err := p.Live.Get(ctx, p.runsKey(), m); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	out := map[int64]upgrade.Outcome{}
+	for key, text := range m.Data {
+		id, err := strconv.ParseInt(key, 10, 64)
+		if err != nil {
+			continue
+		}
+		out[id] = p.outcomeOf(id, text)
+	}
+	return out, nil
+}
+
+func (p *Platform) outcomeOf(id int64, text string) upgrade.Outcome {
+	c := claim{}
+	if err := json.Unmarshal([]byte(text), &c); err != nil {
+		return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: "its record cannot be read: " + err.Error()}
+	}
+	for _, phase := range []upgrade.OutcomePhase{upgrade.Succeeded, upgrade.Failed, upgrade.OutcomeUnknown} {
+		if c.Outcome == phase.String() {
+			return upgrade.Outcome{Phase: phase, Message: c.Message}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f := p.runs[id]; f != nil && c.Owner == p.Identity {
+		return f.outcome
+	}
+	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: c.Owner + " began it and ended before it said how it went"}
+}

@@ -1,0 +1,207 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+// configure makes the objects of a component what the revision asks for. The services and the budget come first: a member may need its name
+// at its first start.
+func (p *Platform) configure(ctx context.Context, b *blueprint) error {
+	t, err := b.template()
+	if err != nil {
+		return err
+	}
+	for _, o := range []client.Object{b.headless(), b.clientService(), b.budget()} {
+		if o == nil {
+			continue
+		}
+		if err := p.ensure(ctx, o); err != nil {
+			return fmt.Errorf("apply %T %s: %w", o, o.GetName(), err)
+		}
+	}
+	want, err := b.statefulSet(t)
+	if err != nil {
+		return err
+	}
+	return p.applyStatefulSet(ctx, want)
+}
+
+func (b *blueprint) meta(name string) metav1.ObjectMeta {
+	controller, block := true, true
+	return metav1.ObjectMeta{
+		Namespace: b.cluster.Namespace, Name: name, Labels: labelsOf(b.system.Name(), b.cluster.Name, b.component.Name()),
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindCluster, Name: b.cluster.Name, UID: b.cluster.UID,
+			Controller: &controller, BlockOwnerDeletion: &block}},
+	}
+}
+
+func (b *blueprint) servicePorts() []corev1.ServicePort {
+	ports := b.component.API().Ports
+	var out []corev1.ServicePort
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		out = append(out, corev1.ServicePort{Name: name, Port: ports[name], TargetPort: intstr.FromInt32(ports[name]), Protocol: corev1.ProtocolTCP})
+	}
+	return out
+}
+
+// headless gives each member its name, ready or not: a group has to find itself before it can be ready.
+func (b *blueprint) headless() client.Object {
+	return &corev1.Service{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: corev1.ServiceSpec{
+		ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true, Selector: selectorOf(b.cluster.Name, b.component.Name()), Ports: b.servicePorts(),
+	}}
+}
+
+func (b *blueprint) clientService() client.Object {
+	return &corev1.Service{ObjectMeta: b.meta(clientServiceName(b.cluster.Name, b.component.Name())), Spec: corev1.ServiceSpec{
+		Selector: selectorOf(b.cluster.Name, b.component.Name()), Ports: b.servicePorts(),
+	}}
+}
+
+// budget keeps others from disrupting members: one at a time, and always one that does not serve, or a drained node would wait for ever.
+func (b *blueprint) budget() client.Object {
+	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
+	return &policyv1.PodDisruptionBudget{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: policyv1.PodDisruptionBudgetSpec{
+		MaxUnavailable: &one, UnhealthyPodEvictionPolicy: &always, Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
+	}}
+}
+
+func (b *blueprint) statefulSet(t corev1.PodTemplateSpec) (*appsv1.StatefulSet, error) {
+	name, replicas := workloadName(b.cluster.Name, b.component.Name()), b.replicas()
+	s := &appsv1.StatefulSet{ObjectMeta: b.meta(name), Spec: appsv1.StatefulSetSpec{
+		Replicas: &replicas, ServiceName: name, Template: t,
+		Selector:            &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
+		PodManagementPolicy: appsv1.ParallelPodManagement, // after a power cut all members must come at once
+		UpdateStrategy:      appsv1.StatefulSetUpdateStrategy{Type: appsv1.OnDeleteStatefulSetStrategyType},
+		PersistentVolumeClaimRetentionPolicy: &appsv1.StatefulSetPersistentVolumeClaimRetentionPolicy{
+			WhenDeleted: appsv1.RetainPersistentVolumeClaimRetentionPolicyType, WhenScaled: appsv1.RetainPersistentVolumeClaimRetentionPolicyType},
+	}}
+	size := b.own().Storage
+	if size == "" || !b.keeps() {
+		return s, nil
+	}
+	quantity, err := resource.ParseQuantity(size)
+	if err != nil {
+		return nil, fmt.Errorf("spec.components.%s.storage: %w", b.component.Name(), err)
+	}
+	claim := corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: dataVolume, Labels: selectorOf(b.cluster.Name, b.component.Name())},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: quantity}},
+		}}
+	if class := b.own().StorageClass; class != "" {
+		claim.Spec.StorageClassName = &class
+	}
+	s.Spec.VolumeClaimTemplates = []corev1.PersistentVolumeClaim{claim}
+	return s, nil
+}
+
+// ForeignError says that an object which the operator would make is somebody else's. Nothing was changed.
+type ForeignError struct{ Kind, Name, Cluster string }
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("%s %s is there already and does not belong to cluster %s; delete it or give the cluster another name", e.Kind, e.Name, e.Cluster)
+}
+
+// ours says whether an object belongs to the Cluster that wants it.
+func ours(have, want client.Object) error {
+	wanted := want.GetOwnerReferences()[0]
+	if o := metav1.GetControllerOf(have); o != nil && o.UID == wanted.UID {
+		return nil
+	}
+	return &ForeignError{fmt.Sprintf("%T", have)[len("*v1."):], have.GetName(), wanted.Name}
+}
+
+// ensure makes an object, and makes it right where somebody changed it.
+func (p *Platform) ensure(ctx context.Context, want client.Object) error {
+	have := want.DeepCopyObject().(client.Object)
+	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
+	if apierrors.IsNotFound(err) {
+		return p.API.Create(ctx, want)
+	}
+	if err != nil {
+		return err
+	}
+	if err := ours(have, want); err != nil {
+		return err
+	}
+	if derived(want, have) {
+		return nil
+	}
+	switch w := want.(type) {
+	case *corev1.Service:
+		h := have.(*corev1.Service)
+		h.Spec.Ports, h.Spec.Selector, h.Spec.PublishNotReadyAddresses = w.Spec.Ports, w.Spec.Selector, w.Spec.PublishNotReadyAddresses
+	case *policyv1.PodDisruptionBudget:
+		have.(*policyv1.PodDisruptionBudget).Spec = w.Spec
+	}
+	return p.API.Update(ctx, have)
+}
+
+// derived says that all that is wanted is there; what the API server set besides does not count.
+func derived(want, have client.Object) bool {
+	switch w := want.(type) {
+	case *corev1.Service:
+		return equality.Semantic.DeepDerivative(w.Spec, have.(*corev1.Service).Spec)
+	case *policyv1.PodDisruptionBudget:
+		return equality.Semantic.DeepDerivative(w.Spec, have.(*policyv1.PodDisruptionBudget).Spec)
+	}
+	return false
+}
+
+// applyStatefulSet writes the whole of what may be changed of a StatefulSet, and then notes the generation that this made. Without the note
+// it does not count as configured, so that a crash in between, or somebody's edit, has it applied again.
+func (p *Platform) applyStatefulSet(ctx context.Context, want *appsv1.StatefulSet) error {
+	have := &appsv1.StatefulSet{}
+	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
+	switch {
+	case apierrors.IsNotFound(err):
+		have = want.DeepCopy()
+		err = p.API.Create(ctx, have)
+	case err == nil:
+		if err = ours(have, want); err == nil {
+			have.Spec.Replicas, have.Spec.Template, have.Spec.UpdateStrategy = want.Spec.Replicas, want.Spec.Template, want.Spec.UpdateStrategy
+			have.Labels = merged(have.Labels, want.Labels)
+			err = p.API.Update(ctx, have)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("apply StatefulSet %s: %w", want.Name, err)
+	}
+	return p.note(ctx, have)
+}
+
+// note writes down that the operator made this generation.
+func (p *Platform) note(ctx context.Context, o client.Object) error {
+	generation := strconv.FormatInt(o.GetGeneration(), 10)
+	if o.GetAnnotations()[appliedAnnotation] == generation {
+		return nil
+	}
+	before := o.DeepCopyObject().(client.Object)
+	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: generation}))
+	return p.API.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+func merged(have, more map[string]string) map[string]string {
+	out := maps.Clone(have)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, more)
+	return out
+}
