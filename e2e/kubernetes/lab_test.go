@@ -39,7 +39,7 @@ func TestStatefulSetKeepsItsPodsUntilTheyAreDeleted(t *testing.T) {
 	before := []*corev1.Pod{c.podReady("web-0"), c.podReady("web-1"), c.podReady("web-2")}
 	c.mustExec("web-0", "write", "/data/kept", "by web-0")
 
-	update := c.setVersion("web", "v2")
+	update := c.changeStatefulSet("web", "v2")
 	for _, old := range before {
 		now, err := c.pod(old.Name)
 		must(t, err)
@@ -57,9 +57,9 @@ func TestStatefulSetKeepsItsPodsUntilTheyAreDeleted(t *testing.T) {
 	}
 }
 
-// setVersion changes the pods of a StatefulSet, and returns the revision that
+// changeStatefulSet changes the pods of a StatefulSet, and returns the revision that
 // new ones will have.
-func (c *cluster) setVersion(name, version string) string {
+func (c *cluster) changeStatefulSet(name, version string) string {
 	c.t.Helper()
 	sets := c.AppsV1().StatefulSets(c.namespace)
 	patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":%q,"env":[{"name":"VERSION","value":%q}]}]}}}}`, name, version)
@@ -91,10 +91,12 @@ func TestVolumeIsRemovedWithItsClaim(t *testing.T) {
 	must(t, claims.Delete(t.Context(), claim.Name, metav1.DeleteOptions{}))
 	c.eventually("the end of the volume", func(ctx context.Context) error {
 		_, err := c.CoreV1().PersistentVolumes().Get(ctx, claim.Spec.VolumeName, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return nil
+		if err == nil {
+			err = errors.New("it is there")
+		} else if apierrors.IsNotFound(err) {
+			err = nil
 		}
-		return fmt.Errorf("it is there: %v", err)
+		return err
 	})
 }
 
@@ -290,10 +292,13 @@ func TestWebhookOnTheHostIsCalled(t *testing.T) {
 
 	c.eventually("the refusal of a bad ConfigMap", func(ctx context.Context) error {
 		err := c.createConfigMap(ctx, "bad-")
-		if err == nil || !strings.Contains(err.Error(), "bad is refused here") {
-			return fmt.Errorf("got %v", err)
+		if err == nil {
+			return errors.New("it was created")
 		}
-		return nil
+		if strings.Contains(err.Error(), "bad is refused here") {
+			return nil
+		}
+		return err
 	})
 	must(t, c.createConfigMap(t.Context(), "good-"))
 }

@@ -5,6 +5,7 @@ package lab
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -21,14 +22,15 @@ func (r record) Leftovers() []string {
 }
 
 // processes lists those in the lab's pid namespace, and those of containers,
-// which have one each but are in the lab's cgroups.
+// which have one each but are in the lab's cgroups. Zombies hold nothing.
 func (r record) processes() []string {
 	var found []string
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		namespace, _ := os.Readlink(filepath.Join(dir, pidNamespace))
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if namespace == r.Namespace && namespace != "" || strings.Contains(string(groups), r.cgroup()+"/") {
+		ours := namespace == r.Namespace && namespace != "" || strings.Contains(string(groups), r.cgroup()+"/")
+		if pid, _ := strconv.Atoi(filepath.Base(dir)); ours && processOf(pid).alive() {
 			line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
 			found = append(found, dir+": "+strings.ReplaceAll(string(line), "\x00", " "))
 		}

@@ -14,9 +14,8 @@ type part struct {
 	args []string // the program first
 }
 
-// controlPlane lists its parts in the order in which they start.
-func (r record) controlPlane() (etcd, apiserver part, rest []part) {
-	etcd = part{"etcd", []string{
+func (r record) etcd() part {
+	return part{"etcd", []string{
 		r.Node, "etcd",
 		"--data-dir=" + r.path("etcd"),
 		"--listen-client-urls=http://127.0.0.1:2379",
@@ -27,7 +26,10 @@ func (r record) controlPlane() (etcd, apiserver part, rest []part) {
 		"--log-level=warn",
 		"--unsafe-no-fsync", // the lab does not outlive the machine
 	}}
-	apiserver = part{"kube-apiserver", []string{
+}
+
+func (r record) apiserver() part {
+	return part{"kube-apiserver", []string{
 		r.Node, "kube-apiserver",
 		"--etcd-servers=http://127.0.0.1:2379",
 		"--bind-address=0.0.0.0",
@@ -59,7 +61,6 @@ func (r record) controlPlane() (etcd, apiserver part, rest []part) {
 		"--default-not-ready-toleration-seconds=5",
 		"--default-unreachable-toleration-seconds=5",
 	}}
-	return etcd, apiserver, []part{r.controllers(), r.scheduler(), r.dns()}
 }
 
 func (r record) controllers() part {

@@ -85,36 +85,43 @@ func (s *supervisor) partEnded(err error) {
 func (s *supervisor) begin() error {
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
 	defer cancel()
-	if err := s.prepare(ctx); err != nil {
-		return err
-	}
-	etcd, apiserver, rest := s.controlPlane()
-	if err := s.parts.start(etcd, apiserver); err != nil {
-		return err
-	}
-	for _, n := range s.nodes() {
-		if err := s.parts.start(n.containerd()); err != nil {
+	for _, step := range []func(context.Context) error{
+		s.prepare,
+		s.startStores,
+		s.awaitAPI,
+		s.startControllers,
+		s.beginStorage,
+		func(ctx context.Context) error { return s.loadImage(ctx, s.path("pause.tar")) },
+		s.startNodes,
+		s.awaitNodes,
+	} {
+		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if err := s.awaitAPI(ctx); err != nil {
-		return err
+	return nil
+}
+
+// startStores starts the API server on etcd, and meanwhile containerd.
+func (s *supervisor) startStores(context.Context) error {
+	parts := []part{s.etcd(), s.apiserver()}
+	for _, n := range s.nodes() {
+		parts = append(parts, n.containerd())
 	}
-	if err := s.parts.start(rest...); err != nil {
-		return err
-	}
-	if err := s.beginStorage(ctx); err != nil {
-		return err
-	}
-	if err := s.loadImage(ctx, s.path("pause.tar")); err != nil {
-		return err
-	}
+	return s.parts.start(parts...)
+}
+
+func (s *supervisor) startControllers(context.Context) error {
+	return s.parts.start(s.controllers(), s.scheduler(), s.dns())
+}
+
+func (s *supervisor) startNodes(context.Context) error {
 	for _, n := range s.nodes() {
 		if err := s.parts.start(n.kubelet(), n.proxy()); err != nil {
 			return err
 		}
 	}
-	return s.awaitNodes(ctx)
+	return nil
 }
 
 // prepare does what must be there before the first part starts.

@@ -25,7 +25,7 @@ import (
 	"theseus.dev/e2e/kubernetes/lab"
 )
 
-const usage = `usage: lab [--name NAME] up [--nodes N] | down | run -- COMMAND... | load NAME FILE...`
+var errUsage = errors.New("usage: lab [--name NAME] up [--nodes N] | load NAME FILE... | run -- COMMAND... | down")
 
 func main() {
 	lab.Init()
@@ -57,7 +57,7 @@ func do(ctx context.Context, args []string) error {
 	case "load":
 		return with(*name, *dir, func(l *lab.Lab) error { return load(ctx, l, rest) })
 	}
-	return errors.New(usage)
+	return errUsage
 }
 
 func with(name, dir string, do func(*lab.Lab) error) error {
@@ -101,7 +101,7 @@ func down(l *lab.Lab) error {
 // run becomes the command, so signals and the exit code are the command's own.
 func run(ctx context.Context, l *lab.Lab, command []string) error {
 	if len(command) == 0 {
-		return errors.New(usage)
+		return errUsage
 	}
 	cmd := l.Command(ctx, command[0], command[1:]...)
 	if cmd.Err != nil {
@@ -112,7 +112,7 @@ func run(ctx context.Context, l *lab.Lab, command []string) error {
 
 func load(ctx context.Context, l *lab.Lab, args []string) error {
 	if len(args) < 2 {
-		return errors.New(usage)
+		return errUsage
 	}
 	image := lab.Image{Name: args[0], Files: map[string]string{}}
 	for _, file := range args[1:] {
