@@ -57,13 +57,13 @@ func exitOn(err error) {
 func outside() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if l, err := lab.Open("dev"); err == nil {
-		fmt.Fprintf(os.Stderr, "e2e/kubernetes: in the lab of lab up, %s\n", l.Dir)
-		return inside(ctx, l)
-	}
 	o := lab.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Nodes: 1}
 	if long {
 		o.Nodes = 3
+	}
+	if l, err := lab.Open("dev"); err == nil && l.Nodes >= o.Nodes {
+		fmt.Fprintf(os.Stderr, "e2e/kubernetes: in the lab of lab up, %s\n", l.Dir)
+		return inside(ctx, l)
 	}
 	l, err := lab.Start(ctx, o)
 	if err != nil {
