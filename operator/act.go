@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -28,7 +27,7 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 		}
 		return p.make(ctx, b, i)
 	case v1alpha1.ActStop:
-		return p.stop(ctx, s, i)
+		return p.stop(ctx, i)
 	case v1alpha1.ActRun:
 		return p.run(ctx, s, i)
 	case v1alpha1.ActBackup:
@@ -70,7 +69,7 @@ func (p *Platform) exists(ctx context.Context, b *blueprint) error {
 }
 
 // stop evicts the pod with this UID, so that PodDisruptionBudgets are asked. A refusal is kept for the next look, which names what refuses.
-func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) error {
+func (p *Platform) stop(ctx context.Context, i v1alpha1.Intent) error {
 	if i.Incarnation == "" {
 		return nil // meant for nobody
 	}
@@ -89,21 +88,30 @@ func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another one
 		return nil
 	case apierrors.IsTooManyRequests(err):
-		why := p.refusers(ctx, i)
-		if p.blocked == nil {
-			p.blocked = map[string]string{}
-		}
-		p.blocked[i.Incarnation] = why
-		return fmt.Errorf("stop %s: %s", i.Member, why)
+		return p.refused(ctx, i)
 	}
 	return fmt.Errorf("stop %s: %w", i.Member, err)
 }
 
-// refusers names the budgets that keep a pod from being evicted.
-func (p *Platform) refusers(ctx context.Context, i v1alpha1.Intent) string {
+// refused keeps why an eviction was refused. Budgets are asked before the UID is compared, so the pod may be another one by now.
+func (p *Platform) refused(ctx context.Context, i v1alpha1.Intent) error {
 	pod := &corev1.Pod{}
+	err := p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: i.Member}, pod)
+	if apierrors.IsNotFound(err) || err == nil && string(pod.UID) != i.Incarnation {
+		return nil
+	}
+	why := p.refusers(ctx, pod)
+	if p.blocked == nil {
+		p.blocked = map[string]string{}
+	}
+	p.blocked[i.Incarnation] = why
+	return fmt.Errorf("stop %s: %s", i.Member, why)
+}
+
+// refusers names the budgets that keep a pod from being evicted.
+func (p *Platform) refusers(ctx context.Context, pod *corev1.Pod) string {
 	list := &policyv1.PodDisruptionBudgetList{}
-	if errors.Join(p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: i.Member}, pod), p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace))) != nil {
+	if p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)) != nil {
 		return "its eviction is refused by a PodDisruptionBudget"
 	}
 	var names []string

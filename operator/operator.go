@@ -121,7 +121,9 @@ func member() labels.Selector {
 	return labels.NewSelector().Add(*r)
 }
 
-func managed() labels.Selector { return labels.SelectorFromSet(labels.Set{managedByLabel: managerName}) }
+func managed() labels.Selector {
+	return labels.SelectorFromSet(labels.Set{managedByLabel: managerName})
+}
 
 // thin leaves of an object what wakes a reconciler: names, labels, owners and status. It is read live when it matters.
 func thin(o any) (any, error) {

@@ -31,6 +31,8 @@ type Platform struct {
 	Image string
 	// Identity of this process: a run that another one began and did not end has an unknown outcome.
 	Identity string
+	// Runs of this process, shared by all its Platforms.
+	Runs *Runs
 
 	asker    *ask.Asker
 	askerKey string
@@ -39,7 +41,6 @@ type Platform struct {
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host
-	runs  map[int64]*flight // actions that this process does or did
 }
 
 var _ runner.Platform = (*Platform)(nil)

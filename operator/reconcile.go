@@ -41,6 +41,7 @@ type Reconciler struct {
 	// Image of this program, for Jobs; Identity of this process.
 	Image, Identity string
 
+	runs    Runs
 	mu      sync.Mutex
 	drivers map[types.NamespacedName]*driver
 }
@@ -162,7 +163,7 @@ func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 }
 
 func (r *Reconciler) platformFor(key types.NamespacedName) *Platform {
-	return &Platform{API: r.API, Live: r.Live, Pods: r.Pods, Key: key, Image: r.Image, Identity: r.Identity}
+	return &Platform{API: r.API, Live: r.Live, Pods: r.Pods, Key: key, Image: r.Image, Identity: r.Identity, Runs: &r.runs}
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

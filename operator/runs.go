@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,8 +33,37 @@ type claim struct {
 	Message string `json:"message,omitempty"`
 }
 
-// flight is a run of this process.
-type flight struct{ outcome upgrade.Outcome }
+// Runs are the runs of this process, whichever Platform began them. The zero value is ready to use.
+type Runs struct {
+	mu   sync.Mutex
+	ends map[types.NamespacedName]map[int64]upgrade.Outcome
+}
+
+func (r *Runs) note(cluster types.NamespacedName, id int64, o upgrade.Outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ends == nil {
+		r.ends = map[types.NamespacedName]map[int64]upgrade.Outcome{}
+	}
+	if r.ends[cluster] == nil {
+		r.ends[cluster] = map[int64]upgrade.Outcome{}
+	}
+	r.ends[cluster][id] = o
+}
+
+func (r *Runs) of(cluster types.NamespacedName, id int64) (upgrade.Outcome, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, ok := r.ends[cluster][id]
+	return o, ok
+}
+
+// forget lets go of a run whose end is written down.
+func (r *Runs) forget(cluster types.NamespacedName, id int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ends[cluster], id)
+}
 
 // keptRuns is how many runs are kept; those that a step refers to are kept in any case.
 const keptRuns = 64
@@ -61,16 +91,10 @@ func (p *Platform) run(ctx context.Context, s runner.Scene, i v1alpha1.Intent) e
 	if err != nil || !won {
 		return err
 	}
-	f := &flight{upgrade.Outcome{Phase: upgrade.Underway}}
-	p.mu.Lock()
-	if p.runs == nil {
-		p.runs = map[int64]*flight{}
-	}
-	p.runs[i.ID] = f
-	p.mu.Unlock()
+	p.Runs.note(p.Key, i.ID, upgrade.Outcome{Phase: upgrade.Underway})
 	target, err := p.targetOf(s, i)
 	asker := p.askerFor(s)
-	go p.fly(context.WithoutCancel(ctx), f, i.ID, func(ctx context.Context) error {
+	go p.fly(context.WithoutCancel(ctx), i.ID, func(ctx context.Context) error {
 		if err != nil {
 			return &ask.Failed{Err: err}
 		}
@@ -100,7 +124,7 @@ func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, erro
 }
 
 // fly does a run and writes down how it ended.
-func (p *Platform) fly(ctx context.Context, f *flight, id int64, do func(context.Context) error) {
+func (p *Platform) fly(ctx context.Context, id int64, do func(context.Context) error) {
 	err := do(ctx)
 	o := upgrade.Outcome{Phase: upgrade.Succeeded}
 	switch {
@@ -110,9 +134,7 @@ func (p *Platform) fly(ctx context.Context, f *flight, id int64, do func(context
 	default:
 		o = upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: err.Error()}
 	}
-	p.mu.Lock()
-	f.outcome = o
-	p.mu.Unlock()
+	p.Runs.note(p.Key, id, o)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	p.recordRun(ctx, id, claim{Owner: p.Identity, Outcome: o.Phase.String(), Message: o.Message})
@@ -138,7 +160,8 @@ func (p *Platform) recordRun(ctx context.Context, id int64, end claim) {
 			claims[strconv.FormatInt(id, 10)] = encode(end)
 			return true
 		})
-		if err == nil || ctx.Err() != nil || apierrors.IsNotFound(err) {
+		if err == nil || apierrors.IsNotFound(err) {
+			p.Runs.forget(p.Key, id)
 			return
 		}
 		select {
@@ -239,10 +262,8 @@ func (p *Platform) outcomeOf(id int64, text string) upgrade.Outcome {
 			return upgrade.Outcome{Phase: phase, Message: c.Message}
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if f := p.runs[id]; f != nil && c.Owner == p.Identity {
-		return f.outcome
+	if o, ok := p.Runs.of(p.Key, id); ok && c.Owner == p.Identity {
+		return o
 	}
 	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: c.Owner + " began it and ended before it said how it went"}
 }

@@ -186,7 +186,7 @@ func (p *Platform) applyStatefulSet(ctx context.Context, want *appsv1.StatefulSe
 	return p.note(ctx, have)
 }
 
-// note writes down that the operator made this generation.
+// note writes down that the operator made this generation. It needs no lock: whoever edits in between makes another generation.
 func (p *Platform) note(ctx context.Context, o client.Object) error {
 	generation := strconv.FormatInt(o.GetGeneration(), 10)
 	if o.GetAnnotations()[appliedAnnotation] == generation {
@@ -194,7 +194,7 @@ func (p *Platform) note(ctx context.Context, o client.Object) error {
 	}
 	before := o.DeepCopyObject().(client.Object)
 	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: generation}))
-	return p.API.Patch(ctx, o, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	return p.API.Patch(ctx, o, client.MergeFrom(before))
 }
 
 func merged(have, more map[string]string) map[string]string {

@@ -3,6 +3,9 @@
 package kubernetes
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -48,5 +51,24 @@ func TestEtcd(t *testing.T) {
 	t.Logf("upgraded in %.1f s", time.Since(begun).Seconds())
 	if kv.Status.Attempt.Phase != v1alpha1.PhaseSucceeded {
 		t.Errorf("the attempt %s, want it to have succeeded", kv.Status.Attempt.Phase)
+	}
+}
+
+// TestPlatform runs the conformance suite of the runner's platform: the test is package operator's, and is run in the lab's network.
+func TestPlatform(t *testing.T) {
+	c := newCluster(t)
+	loadTheseus(t)
+	loadStandin(t, "1")
+	c.installCRDs()
+	test := filepath.Join(t.TempDir(), "operator.test")
+	for _, args := range [][]string{{"go", "test", "-c", "-o", test, "./operator"}, {test, "-test.run", "^TestPlatform$", "-test.v", "-test.timeout", "10m"}} {
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Dir = root(t)
+		cmd.Env = append(os.Environ(), "THESEUS_KUBERNETES=1", "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+		t.Logf("%s", out)
 	}
 }

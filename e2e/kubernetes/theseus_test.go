@@ -95,6 +95,13 @@ func loadEtcd(t *testing.T, version string) {
 	loadImage(t, lab.Image{Name: "lab.test/etcd:v" + version, Files: files, Entrypoint: []string{"/usr/local/bin/etcd"}})
 }
 
+// loadStandin gives the nodes an image of the stand-in, which plays every version.
+func loadStandin(t *testing.T, tag string) {
+	t.Helper()
+	loadImage(t, lab.Image{Name: "lab.test/standin:" + tag, Files: map[string]string{"/usr/local/bin/standin": filepath.Join(root(t), "bin", "servers", "standin")},
+		Entrypoint: []string{"/usr/local/bin/standin"}})
+}
+
 // installCRDs makes the kinds known, as they are in the tree.
 func (c *cluster) installCRDs() {
 	c.t.Helper()

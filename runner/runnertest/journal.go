@@ -61,8 +61,10 @@ func save(t *testing.T, j runner.Journal, s *v1alpha1.ClusterStatus, mark string
 func status(n int64) *v1alpha1.ClusterStatus {
 	return &v1alpha1.ClusterStatus{
 		Journal: v1alpha1.JournalVersion, Acts: n, CurrentVersion: "1.0.0",
-		Attempt: &v1alpha1.Attempt{ID: n, Phase: v1alpha1.PhaseRunning, Clock: metav1.Duration{Duration: 1500000001},
-			Steps:  []v1alpha1.StepStatus{{Name: "roll kv", Then: `{"a":"\u00fc\n"}`, Since: &metav1.Duration{}}},
+		Attempt: &v1alpha1.Attempt{ID: n, Kind: v1alpha1.AttemptUpgrade, Phase: v1alpha1.PhaseRunning, To: "1.1.0", Clock: metav1.Duration{Duration: 1500000001},
+			Target: v1alpha1.Pinned{Spec: v1alpha1.ClusterSpec{System: "standin", Version: "1.1.0"}, System: v1alpha1.SystemRef{Name: "standin", Hash: "0"}},
+			Hops:   []v1alpha1.HopStatus{{From: "1.0.0", To: "1.1.0"}}, Started: metav1.Unix(1700000000, 0),
+			Steps:  []v1alpha1.StepStatus{{Name: "roll kv", Kind: "Roll", Phase: v1alpha1.StepRunning, Then: `{"a":"\u00fc\n"}`, Since: &metav1.Duration{}}},
 			Intent: &v1alpha1.Intent{ID: n, Act: v1alpha1.ActStop, Incarnation: "x"}},
 	}
 }

@@ -149,6 +149,15 @@ func (s *stage) awaitAbsent(p runner.Platform, name string) {
 	await(s.T, name+" is absent", func() bool { return s.member(p, name).State == upgrade.ProcessAbsent })
 }
 
+// awaitGone waits until an incarnation is not there any more. Where members come back by themselves another one may be there at once.
+func (s *stage) awaitGone(p runner.Platform, name, incarnation string) {
+	s.Helper()
+	await(s.T, name+" is gone", func() bool {
+		m := s.member(p, name)
+		return m.State == upgrade.ProcessAbsent || m.Incarnation != incarnation
+	})
+}
+
 func platformEmpty(s *stage) {
 	look := s.look(s.p)
 	for _, m := range look.Members {
@@ -219,7 +228,7 @@ func platformStop(s *stage) {
 	}
 	s.do(s.p, s.stopIntent(name, first.Incarnation))
 	s.do(s.p, s.stopIntent(name, first.Incarnation))
-	s.awaitAbsent(s.p, name)
+	s.awaitGone(s.p, name, first.Incarnation)
 	s.do(s.p, s.stopIntent(name, first.Incarnation))
 	s.do(s.p, s.startIntent(name))
 	await(s.T, name+" is ready again", func() bool { return s.ready(s.member(s.p, name)) })
@@ -268,9 +277,10 @@ func platformAdopt(s *stage) {
 		}
 	}
 	name := s.name(0)
-	s.do(p, s.stopIntent(name, s.member(p, name).Incarnation))
-	s.awaitAbsent(p, name)
-	s.awaitAbsent(s.p, name)
+	incarnation := s.member(p, name).Incarnation
+	s.do(p, s.stopIntent(name, incarnation))
+	s.awaitGone(p, name, incarnation)
+	s.awaitGone(s.p, name, incarnation)
 }
 
 func platformLose(s *stage) {
