@@ -69,6 +69,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, err
 	}
 	p.question(ctx, s, look.Members)
+	p.confirm(look.Members)
 	if look.Configured, err = p.State.configured(); err != nil {
 		return look, err
 	}
@@ -193,6 +194,22 @@ func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgra
 		})
 	}
 	groups.Wait()
+}
+
+// confirm takes back the answers of members that are not any more what was asked. One that ended meanwhile and came again answers
+// as if nothing had been, and a soak would not see it.
+func (p *Platform) confirm(members []upgrade.Member) {
+	for i := range members {
+		m := &members[i]
+		if m.State != upgrade.ProcessRunning {
+			continue
+		}
+		view := m.View
+		view.Answers = nil
+		if now := p.member(view); now.State != m.State || now.Incarnation != m.Incarnation || now.Crashes != m.Crashes {
+			*m = now
+		}
+	}
 }
 
 func viewsOf(component string, members []upgrade.Member) []*system.Member {
