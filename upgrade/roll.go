@@ -309,7 +309,7 @@ func (w *walk) rank(f *fact) (int, bool) {
 			return i, true
 		}
 	}
-	return len(roles), w.backing || w.Overridden("role")
+	return 0, w.backing || w.Overridden("role") // before the one that is known to be the last
 }
 
 // take puts a member in hand and keeps the answers that rules compare with.

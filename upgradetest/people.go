@@ -125,7 +125,11 @@ func (w *World) edit(what string, change func(*v1alpha1.ClusterSpec)) {
 	w.say("edit of %s: version %s, options %v", what, spec.Version, spec.Options)
 }
 
+// ask puts a request into the inbox. Nobody asks for ever where nobody answers: the core remembers so many ids and no more.
 func (w *World) ask(r v1alpha1.Request) {
+	if len(w.inbox) >= 20 {
+		return
+	}
 	w.people.ids++
 	r.ID, r.By = fmt.Sprintf("r%d", w.people.ids), "someone"
 	w.say("asks %s %s %s", r.ID, r.Kind, r.Rule)

@@ -23,6 +23,7 @@ type checks struct {
 	wait     *v1alpha1.WaitingFor
 	waitFor  int64  // the attempt that the wait is of
 	retry    bool   // somebody asked for another try
+	allowed  string // a version below the level that a person let members have
 	lastSpec string // of the attempt before
 }
 
@@ -350,7 +351,10 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 // p5neverBelowTheLevel: no member is brought to a version below what was finalized, unless a way back was opened.
 func (c *checks) p5neverBelowTheLevel(w *World, p *pass, i v1alpha1.Intent) {
 	if overridden(&p.dec.Status, "way back") || overridden(&p.dec.Status, "run/action/lower") {
-		return // a person knows better
+		c.allowed = i.Version // a person knows better, and has to go on with it afterwards
+	}
+	if i.Version == c.allowed {
+		return
 	}
 	if (i.Act == v1alpha1.ActStart || i.Act == v1alpha1.ActConfigure) && p.honest && slices.Index(versions, i.Version) < slices.Index(versions, w.level) {
 		w.broke("promise 5", "%s of %s%s with %s, below the finalized %s", i.Act, i.Component, i.Member, i.Version, w.level)
