@@ -56,7 +56,9 @@ func (d reportData) Used() []ClassResult {
 const (
 	pictureWidth = 1100
 	left, right  = 60, 1090
-	latencyTop   = 40
+	labelTop     = 26
+	labelRow     = 13
+	latencyTop   = 54
 	latencyFoot  = 300
 	failTop      = 320
 	failFoot     = 400
@@ -67,6 +69,7 @@ const (
 type picture struct {
 	Width, Height float64
 	Windows       []box
+	Labels        []tick // of the windows
 	Max           string // points of a line
 	P99, P50      string
 	Lines         []tick // of the scale of latency
@@ -144,13 +147,14 @@ func (d drawing) span(s Slice) (x, w float64) {
 }
 
 func (d drawing) windows(p *picture) {
-	for _, w := range d.r.Windows {
+	for i, w := range d.r.Windows {
 		x := d.since(w.Start)
 		text := string(w.Window)
 		if w.Label != "" {
 			text += " " + w.Label
 		}
-		p.Windows = append(p.Windows, box{X: x, Y: latencyTop, W: round(d.since(w.End) - x), H: failFoot - latencyTop, Class: string(w.Window), Text: text})
+		p.Windows = append(p.Windows, box{X: x, Y: latencyTop, W: round(d.since(w.End) - x), H: failFoot - latencyTop, Class: string(w.Window)})
+		p.Labels = append(p.Labels, tick{X: x, Y: labelTop - labelRow*float64(i%2), Text: text}) // neighbours never share a row
 	}
 }
 
@@ -168,8 +172,16 @@ func (d drawing) latency(p *picture) {
 	}
 	p.P50, p.P99, p.Max = p50.String(), p99.String(), highest.String()
 	for decade := d.y.from; decade <= d.y.to; decade++ {
-		p.Lines = append(p.Lines, tick{X: left, Y: d.y.at(decade), Text: fmt.Sprintf("%g ms", math.Pow(10, decade))})
+		p.Lines = append(p.Lines, tick{X: left, Y: d.y.at(decade), Text: scaleText(decade)})
 	}
+}
+
+// scaleText is a power of ten in milliseconds.
+func scaleText(decade float64) string {
+	if decade >= 3 {
+		return fmt.Sprintf("%g s", math.Pow(10, decade-3))
+	}
+	return fmt.Sprintf("%g ms", math.Pow(10, decade))
 }
 
 func (d drawing) failures(p *picture) {
@@ -211,12 +223,22 @@ func (d drawing) served(p *picture) {
 }
 
 func (d drawing) steps(p *picture) {
+	const apart = 16 // or numbers would lie on each other
+	last := math.Inf(-1)
 	for _, e := range d.r.Events {
-		if e.Kind == "step" {
-			n := len(p.Steps) + 1
-			p.Steps = append(p.Steps, tick{X: d.since(e.At), Y: latencyTop, Text: fmt.Sprint(n), Long: e.Text})
+		if e.Kind != "step" {
+			continue
+		}
+		p.Steps = append(p.Steps, tick{X: d.since(e.At), Y: latencyTop, Long: firstLine(e.Text)})
+		if s := &p.Steps[len(p.Steps)-1]; s.X-last >= apart {
+			s.Text, last = fmt.Sprint(len(p.Steps)), s.X
 		}
 	}
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	return line
 }
 
 func (d drawing) times(p *picture) {
