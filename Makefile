@@ -17,7 +17,7 @@ SERVERS := bin/servers
 # In order, one at a time: go itself keeps the processors busy, and the lines
 # that say what is being built stay in order.
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-simulator test-e2e test-long bench lint build generate install servers clean
+.PHONY: help demo test test-quick test-simulator test-e2e test-kubernetes e2e test-long bench lint build generate install servers clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -87,7 +87,7 @@ bin/golangci-lint: tools/go.mod tools/go.sum
 	@echo "building golangci-lint (some minutes, once)"
 	@cd tools && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
 
-test: servers test-quick test-simulator test-e2e ## run all tests: quick ones first, long ones last
+test: servers test-quick test-simulator test-e2e test-kubernetes ## run all tests: quick ones first, long ones last
 
 # The suites that take long and come last, each by a target of its own.
 LONG := /e2e(/|$$)|/upgradetest(/|$$)|/bench(/|$$)
@@ -103,6 +103,14 @@ test-simulator: ## run the simulated upgrades
 
 test-e2e: servers ## run the built binary against real servers
 	@if [ -d e2e ]; then $(MAKE) --no-print-directory build && .ci/timed "end to end" $(GO) test -count=1 -timeout 30m ./e2e/...; fi
+
+# A real Kubernetes with real containers, in namespaces of its own; see e2e/kubernetes/README.md. It needs root, says so where it
+# cannot run, and fails where CI is set.
+test-kubernetes: build servers
+	@.ci/timed "vet of e2e/kubernetes" sh -c 'cd e2e/kubernetes && $(GO) vet . ./cmd/... ./lab'
+	@.ci/timed "Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) test -count=1 -timeout 40m -v .'
+
+e2e: test-kubernetes ## try it on a real Kubernetes: the one of KUBECONFIG, or one that it starts
 
 test-long: export THESEUS_LONG := 1
 test-long: test ## run all tests, and each of the long ones in full

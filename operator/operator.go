@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -42,6 +43,8 @@ type Options struct {
 	Image string
 	// Shipped finds a System that is built in.
 	Shipped func(name string) (*system.System, error)
+	// Wrap, if set, is laid around every request to the API server.
+	Wrap func(http.RoundTripper) http.RoundTripper
 	// More is called with the manager before it starts: what else runs in it.
 	More func(manager.Manager) error
 }
@@ -59,6 +62,9 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 		return err
 	}
 	config.QPS, config.Burst = -1, -1 // the API server's own priority and fairness rule
+	if o.Wrap != nil {
+		config.Wrap(o.Wrap)
+	}
 	m, err := ctrl.NewManager(config, o.manager(scheme))
 	if err != nil {
 		return fmt.Errorf("set up the operator: %w", err)

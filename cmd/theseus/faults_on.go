@@ -24,6 +24,8 @@ import (
 // DIR/kill names: a pattern a line, * is anything but a slash. It takes that file away first and writes the point into
 // DIR/killed, so that this happens once.
 //
+// A file DIR/spare lets the first point before a write pass, so that a process that dies before each write gets somewhere.
+//
 // A point is named KIND/OF/NAME#N: which sort of process, the cluster, member or job that it is about, the write, and how
 // often processes about the same came to it. What a journal write says, or a job does, is added behind a tab.
 func faults(kind, folder string) local.Fault {
@@ -33,6 +35,9 @@ func faults(kind, folder string) local.Fault {
 	}
 	return func(name string) {
 		point := notePoint(dir, kind+"/"+filepath.Base(folder)+"/"+name, about(name, folder))
+		if strings.HasSuffix(name, ".begin") && os.Remove(filepath.Join(dir, "spare")) == nil {
+			return
+		}
 		wanted, err := os.ReadFile(filepath.Join(dir, "kill"))
 		if err != nil || !slices.ContainsFunc(strings.Fields(string(wanted)), func(w string) bool { is, _ := filepath.Match(w, point); return is }) {
 			return

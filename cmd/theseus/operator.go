@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"theseus.dev/backup"
+	"theseus.dev/local"
 	"theseus.dev/operator"
 )
 
@@ -50,7 +52,29 @@ func (a *app) operator(ctx context.Context, o operator.Options) error {
 	if err != nil {
 		return inputNext("run it in a pod, or set KUBECONFIG", "connect to Kubernetes: %w", err)
 	}
+	if at := faults("operator", "api"); at != nil {
+		o.Wrap = func(next http.RoundTripper) http.RoundTripper { return faultyTransport{next, at} }
+	}
 	return operator.Run(ctx, config, o)
+}
+
+// faultyTransport lets tests kill this process before and after each write to the API server; other builds have none. Leases and events are
+// nobody's memory.
+type faultyTransport struct {
+	next http.RoundTripper
+	at   local.Fault
+}
+
+func (f faultyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/leases") || strings.Contains(r.URL.Path, "/events") {
+		return f.next.RoundTrip(r)
+	}
+	parts := strings.Split(r.URL.Path, "/")
+	name := strings.ToLower(r.Method) + "-" + strings.Join(parts[max(0, len(parts)-2):], "-")
+	f.at(name + ".begin")
+	reply, err := f.next.RoundTrip(r)
+	f.at(name + ".done")
+	return reply, err
 }
 
 // copySelf is the main function of an init container that brings this program into a pod.
@@ -143,4 +167,3 @@ func inImage(version string, find func(string) (string, error)) func(string) (st
 		return path, err
 	}
 }
-

@@ -6,10 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/probe"
 )
 
 const etcdCluster = `
@@ -32,25 +38,58 @@ metadata: {name: backups}
 spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
 `
 
-// TestEtcd changes spec.version of a real etcd, over two hops.
+// TestEtcd changes spec.version of a real etcd under load, over two hops, and then to a release that dies after it was ready: it is taken back.
 func TestEtcd(t *testing.T) {
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)
-	for _, minor := range []string{"3.5", "3.6", "3.7"} {
-		loadEtcd(t, versions[minor])
+	for _, version := range []string{versions["3.5"], versions["3.6"], versions["3.7"], broken} {
+		loadEtcd(t, version)
 	}
 	c.installCRDs()
 	c.startOperator()
 	c.apply(backupClaim)
 	c.apply(etcdCluster, "VERSION", versions["3.5"])
 	c.await("kv", "runs 3.5", settledAt(versions["3.5"]))
+	m := c.measure()
+	m.wait(10 * time.Second)
+
 	begun := time.Now()
+	m.probe.Mark(probe.Upgrade, "to 3.7")
 	c.upgradeTo("kv", versions["3.7"])
 	kv := c.await("kv", "runs 3.7", settledAt(versions["3.7"]))
-	t.Logf("upgraded in %.1f s", time.Since(begun).Seconds())
-	if kv.Status.Attempt.Phase != v1alpha1.PhaseSucceeded {
-		t.Errorf("the attempt %s, want it to have succeeded", kv.Status.Attempt.Phase)
+	t.Logf("upgraded over two hops in %.1f s", time.Since(begun).Seconds())
+	if a := kv.Status.Attempt; a.Phase != v1alpha1.PhaseSucceeded || len(a.Hops) != 2 {
+		t.Errorf("the attempt %s with %d hops, want it to have succeeded with 2", a.Phase, len(a.Hops))
+	}
+	c.backedUp(kv)
+
+	c.upgradeTo("kv", broken)
+	kv = c.await("kv", "is back at 3.7", func(kv *v1alpha1.Cluster) bool {
+		return kv.Status.FailedTarget == broken && settledAt(versions["3.7"])(kv)
+	})
+	if a := kv.Status.Attempt; a.Phase != v1alpha1.PhaseRolledBack || a.Failure == nil || !strings.Contains(a.Failure.Message, "broken on purpose") {
+		t.Errorf("the attempt %s because of %+v, want it rolled back with the member's own last words", a.Phase, a.Failure)
+	}
+	m.probe.Mark(probe.Settle, "after")
+	m.wait(10 * time.Second)
+	m.judge(kv)
+}
+
+// backedUp wants a backup with its proof for each hop.
+func (c *cluster) backedUp(kv *v1alpha1.Cluster) {
+	c.t.Helper()
+	list, err := c.any.Resource(v1alpha1.GroupVersion.WithResource("backups")).Namespace(c.namespace).List(c.t.Context(), metav1.ListOptions{})
+	must(c.t, err)
+	if len(list.Items) != len(kv.Status.Attempt.Hops) {
+		c.t.Errorf("there are %d backups, want one for each of %d hops", len(list.Items), len(kv.Status.Attempt.Hops))
+	}
+	for _, item := range list.Items {
+		b := v1alpha1.Backup{}
+		must(c.t, runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &b))
+		if st := b.Status; st.Bytes == 0 || len(st.SHA256) != 64 || !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionFinished) {
+			c.t.Errorf("backup %s has no proof: %+v", b.Name, st)
+		}
 	}
 }
 

@@ -41,6 +41,9 @@ type Options struct {
 	// for. Nil allows http only.
 	TLS *tls.Config
 
+	// Dial opens every connection to an endpoint's host:port, where names and addresses are not those of this machine. Nil: as usual.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+
 	// FreshEvery makes each n-th try dial a connection of its own, so that
 	// clients that come anew are measured beside those that stay. 0: none.
 	FreshEvery int
@@ -72,7 +75,7 @@ func New(o Options) (*Driver, error) {
 	}
 	d := &Driver{fresh: int64(o.FreshEvery)}
 	for _, e := range o.Endpoints {
-		m, err := newMember(e, o.TLS)
+		m, err := newMember(e, o)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("etcd driver: endpoint %q: %w", e, err), d.Close())
 		}
@@ -81,7 +84,8 @@ func New(o Options) (*Driver, error) {
 	return d, nil
 }
 
-func newMember(endpoint string, config *tls.Config) (*member, error) {
+func newMember(endpoint string, o Options) (*member, error) {
+	config := o.TLS
 	target, secure, err := parse(endpoint, config != nil)
 	if err != nil {
 		return nil, err
@@ -94,6 +98,9 @@ func newMember(endpoint string, config *tls.Config) (*member, error) {
 		creds = credentials.NewTLS(config)
 	}
 	m := &member{url: endpoint, target: target, dial: dialOptions(creds)}
+	if o.Dial != nil {
+		m.dial = append(m.dial, grpc.WithContextDialer(o.Dial))
+	}
 	m.conn, err = m.connect()
 	return m, err
 }

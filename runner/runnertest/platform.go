@@ -149,6 +149,18 @@ func (s *stage) awaitAbsent(p runner.Platform, name string) {
 	await(s.T, name+" is absent", func() bool { return s.member(p, name).State == upgrade.ProcessAbsent })
 }
 
+// stop asks until it is accepted: a platform may refuse for a while, where others may say no.
+func (s *stage) stop(p runner.Platform, name, incarnation string) {
+	s.Helper()
+	await(s.T, "the stop of "+name+" is accepted", func() bool {
+		err := p.Do(s.Context(), s.scene(), s.stopIntent(name, incarnation), s.pinned())
+		if err != nil {
+			s.Logf("stop %s: %v", name, err)
+		}
+		return err == nil
+	})
+}
+
 // awaitGone waits until an incarnation is not there any more. Where members come back by themselves another one may be there at once.
 func (s *stage) awaitGone(p runner.Platform, name, incarnation string) {
 	s.Helper()
@@ -226,8 +238,8 @@ func platformStop(s *stage) {
 	if m := s.member(s.p, name); m.Incarnation != first.Incarnation || m.State != upgrade.ProcessRunning {
 		s.Fatalf("a stop that was meant for another made it %s, incarnation %q", m.State, m.Incarnation)
 	}
-	s.do(s.p, s.stopIntent(name, first.Incarnation))
-	s.do(s.p, s.stopIntent(name, first.Incarnation))
+	s.stop(s.p, name, first.Incarnation)
+	s.stop(s.p, name, first.Incarnation)
 	s.awaitGone(s.p, name, first.Incarnation)
 	s.do(s.p, s.stopIntent(name, first.Incarnation))
 	s.do(s.p, s.startIntent(name))
@@ -278,7 +290,7 @@ func platformAdopt(s *stage) {
 	}
 	name := s.name(0)
 	incarnation := s.member(p, name).Incarnation
-	s.do(p, s.stopIntent(name, incarnation))
+	s.stop(p, name, incarnation)
 	s.awaitGone(p, name, incarnation)
 	s.awaitGone(s.p, name, incarnation)
 }

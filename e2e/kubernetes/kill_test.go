@@ -1,0 +1,137 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+const standinCluster = `
+apiVersion: theseus.dev/v1alpha1
+kind: Cluster
+metadata: {name: si}
+spec:
+  system: standin
+  version: VERSION
+  components:
+    standin: {replicas: 3, storage: 10Mi, image: "lab.test/standin:${version}"}
+  upgrade: {soak: 1s, progressDeadline: 2m}
+`
+
+// TestKilled kills the operator at each of its writes to the API server, one after the other, of the creation of a cluster, an upgrade and a way back:
+// in one world after each write, in the other before each but the first. It is started again each time, and the end is the same.
+func TestKilled(t *testing.T) {
+	c := newCluster(t)
+	loadTheseus(t)
+	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {
+		loadStandin(t, version)
+	}
+	c.installCRDs()
+	program := filepath.Join(t.TempDir(), "theseus-faults")
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "faults", "-o", program, "./cmd/theseus")
+	build.Dir, build.Env = root(t), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	c.apply(standinCluster, "VERSION", "1.0.0")
+	k := &killer{c: c, program: program, dir: t.TempDir()}
+	created := k.until("runs 1.0.0", "*.done*", settledAt("1.0.0"))
+	c.upgradeTo("si", "1.1.0")
+	after := k.until("runs 1.1.0", "*.done*", settledAt("1.1.0"))
+	c.upgradeTo("si", "1.2.0")
+	before := k.until("runs 1.2.0", "*.begin*", settledAt("1.2.0"))
+	t.Logf("the operator was killed %d times while the cluster was made, %d times after a write of an upgrade, %d times before one", created, after, before)
+	if created < 5 || after < 15 || before < 10 {
+		t.Error("that is fewer than there are writes")
+	}
+	if restarts := c.restarts(); restarts > 0 {
+		t.Errorf("containers of members were restarted %d times", restarts)
+	}
+}
+
+// restarts counts what nobody asked for.
+func (c *cluster) restarts() (n int32) {
+	c.t.Helper()
+	for i := range 3 {
+		p, err := c.pod(fmt.Sprintf("si-standin-%d", i))
+		must(c.t, err)
+		for _, st := range p.Status.ContainerStatuses {
+			n += st.RestartCount
+		}
+	}
+	return n
+}
+
+// killer runs operators that die.
+type killer struct {
+	c            *cluster
+	program, dir string
+}
+
+// until starts operators that die at the first write that matches, until the Cluster is as wanted and one of them lives on. A pattern
+// of what comes before a write spares the first write of each operator, or nothing would ever be written.
+func (k *killer) until(what, pattern string, is func(*v1alpha1.Cluster) bool) (killed int) {
+	t := k.c.t
+	t.Helper()
+	for deadline := time.Now().Add(8 * time.Minute); time.Now().Before(deadline); {
+		faults := filepath.Join(k.dir, fmt.Sprintf("%s-%d", strings.Trim(pattern, "*."), killed))
+		if err := os.Mkdir(faults, 0o700); os.IsExist(err) {
+			must(t, os.RemoveAll(faults))
+			must(t, os.Mkdir(faults, 0o700))
+		}
+		if strings.Contains(pattern, "begin") {
+			must(t, os.WriteFile(filepath.Join(faults, "spare"), []byte("1"), 0o600))
+		}
+		must(t, os.WriteFile(filepath.Join(faults, "kill"), []byte("operator/*/"+pattern), 0o600))
+		if !k.dies(faults, is) {
+			return killed
+		}
+		killed++
+	}
+	have, err := k.c.get(t.Context(), "si")
+	must(t, err)
+	t.Fatalf("%s: not after %d operators; %+v", what, killed, have.Status.Attempt)
+	return killed
+}
+
+// dies runs one operator: true when it was killed, false when the Cluster is as wanted and it has nothing left to write.
+func (k *killer) dies(faults string, is func(*v1alpha1.Cluster) bool) bool {
+	t := k.c.t
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), k.program, "operator", "--namespace", k.c.namespace, "--image", theseusImage, "--metrics-bind-address", "0", "--health-probe-bind-address", "0")
+	cmd.Env = append(os.Environ(), "THESEUS_FAULTS="+faults)
+	must(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	defer func() { _ = cmd.Process.Kill(); <-ended }()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	good := 0
+	for {
+		select {
+		case <-ended:
+			if _, err := os.Stat(filepath.Join(faults, "killed")); err != nil {
+				t.Fatalf("the operator ended by itself: %v", cmd.ProcessState)
+			}
+			return true
+		case <-tick.C:
+		}
+		// It lives for some seconds after the end: then it has written what it had to.
+		if have, err := k.c.get(t.Context(), "si"); err == nil && is(have) {
+			good++
+		} else {
+			good = 0
+		}
+		if good > 30 {
+			return false
+		}
+	}
+}

@@ -1,0 +1,136 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/probe"
+	"theseus.dev/probe/etcd"
+)
+
+// measuring is a probe of the members of the Cluster kv.
+type measuring struct {
+	c      *cluster
+	probe  *probe.Probe
+	ended  chan struct{}
+	result *probe.Result
+	err    error
+	before []string
+}
+
+// measure sends 200 requests a second to every member by its name, wherever its pod is.
+func (c *cluster) measure() *measuring {
+	c.t.Helper()
+	var endpoints []string
+	for i := range 3 {
+		endpoints = append(endpoints, fmt.Sprintf("http://kv-etcd-%d:2379", i))
+	}
+	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50, Dial: c.dialPod})
+	must(c.t, err)
+	p, err := probe.New(d, probe.Options{Rate: 200})
+	must(c.t, err)
+	m := &measuring{c: c, probe: p, ended: make(chan struct{}), before: c.resources()}
+	ctx := context.WithoutCancel(c.t.Context())
+	go func() {
+		defer close(m.ended)
+		defer d.Close()
+		m.result, m.err = p.Run(ctx)
+	}()
+	select {
+	case <-p.Running():
+	case <-m.ended:
+		c.t.Fatal(m.err)
+	}
+	c.t.Cleanup(func() { p.Stop(); <-m.ended })
+	return m
+}
+
+// dialPod finds a pod by its name, as the cluster's DNS does for clients inside.
+func (c *cluster) dialPod(ctx context.Context, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := c.CoreV1().Pods(c.namespace).Get(ctx, host, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(pod.Status.PodIP, port))
+}
+
+// resources are the members with their volumes, which an upgrade must not change.
+func (c *cluster) resources() []string {
+	c.t.Helper()
+	list, err := c.CoreV1().PersistentVolumeClaims(c.namespace).List(context.WithoutCancel(c.t.Context()), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=kv"})
+	must(c.t, err)
+	var out []string
+	for _, claim := range list.Items {
+		out = append(out, claim.Name+" "+string(claim.UID))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// judge ends the measurement and wants L3 with nothing lost.
+func (m *measuring) judge(kv *v1alpha1.Cluster) {
+	t := m.c.t
+	t.Helper()
+	m.probe.Stop()
+	<-m.ended
+	must(t, m.err)
+	l := m.result.Ledger
+	f := probe.Facts{TargetVersion: kv.Status.CurrentVersion}
+	f.SameData = fact(l.Keepsakes > 0 && l.KeepsakesGone == 0 && l.Unread == 0, "keys from before the baseline are as they were")
+	f.SameResources = fact(slices.Equal(m.before, m.c.resources()) && len(m.before) == 3, "the same claims")
+	f.ConfigUnedited = fact(kv.Status.Applied != nil, "options and arguments are those of the spec")
+	overrides := 0
+	for _, a := range kv.Status.Attempts {
+		overrides += len(a.Overrides)
+	}
+	f.NoManualStep = fact(overrides == 0, "no override")
+	v := probe.Judge(m.result, profile(t), f)
+	dir := filepath.Join(t.TempDir(), "verdict")
+	must(t, v.Write(dir))
+	t.Log(v.Summary(dir))
+	if v.Outcome != probe.Pass || !strings.Contains(v.Summary(dir), "L3") || !strings.Contains(v.Summary(dir), "lost=0") {
+		t.Errorf("want pass at L3 with nothing lost")
+		for _, outcome := range []probe.Outcome{probe.Fail, probe.NotShown} {
+			for _, c := range v.Failures(outcome) {
+				t.Logf("%s: %s: %s, limit %s. %s", outcome, c.Name, c.Measured, c.Limit, c.Why)
+			}
+		}
+	}
+}
+
+func profile(t *testing.T) probe.Profile {
+	t.Helper()
+	p, err := probe.ProfileNamed("quick")
+	must(t, err)
+	return p
+}
+
+func fact(ok bool, why string) probe.Fact {
+	if ok {
+		return probe.Fact{Outcome: probe.Pass, Why: why}
+	}
+	return probe.Fact{Outcome: probe.Fail, Why: "not so: " + why}
+}
+
+// wait lets the probe measure for a while: a window has to have a length.
+func (m *measuring) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-m.ended:
+	}
+}
