@@ -27,7 +27,7 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 		}
 		return p.make(ctx, b, i)
 	case v1alpha1.ActStop:
-		return p.stop(ctx, i)
+		return p.stop(ctx, s, i)
 	case v1alpha1.ActRun:
 		return p.run(ctx, s, i)
 	case v1alpha1.ActBackup:
@@ -57,11 +57,11 @@ func (p *Platform) exists(ctx context.Context, b *blueprint) error {
 	if err != nil {
 		return err
 	}
-	want, err := b.statefulSet(t)
+	want, err := b.workload(t)
 	if err != nil {
 		return err
 	}
-	err = p.Live.Get(ctx, client.ObjectKeyFromObject(want), want.DeepCopy())
+	err = p.Live.Get(ctx, client.ObjectKeyFromObject(want), want)
 	if apierrors.IsNotFound(err) {
 		return p.configure(ctx, b)
 	}
@@ -69,9 +69,12 @@ func (p *Platform) exists(ctx context.Context, b *blueprint) error {
 }
 
 // stop evicts the pod with this UID, so that PodDisruptionBudgets are asked. A refusal is kept for the next look, which names what refuses.
-func (p *Platform) stop(ctx context.Context, i v1alpha1.Intent) error {
+func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) error {
 	if i.Incarnation == "" {
 		return nil // meant for nobody
+	}
+	if c := s.System.Component(i.Component); c != nil && !stateful(c) {
+		return nil // Kubernetes replaces the pods of a Deployment by itself, in its own order
 	}
 	if p.asker != nil {
 		p.asker.Close() // a member may wait for its clients to go, and would wait for us

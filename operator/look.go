@@ -14,7 +14,6 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -69,48 +68,97 @@ func (p *Platform) remember(members []upgrade.Member) {
 
 // component adds the members of one component: those of the pods, and one that is absent for each that has none.
 func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods []corev1.Pod, look *upgrade.Look, hosts map[string]string) error {
-	name := workloadName(p.Key.Name, c.Name())
-	set := &appsv1.StatefulSet{}
-	err := p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: name}, set)
-	switch {
-	case apierrors.IsNotFound(err):
-	case err != nil:
-		return fmt.Errorf("get StatefulSet %s: %w", name, err)
-	default:
-		look.Configured[c.Name()] = configuredOf(set)
+	revision, err := p.configured(ctx, c)
+	if err != nil {
+		return err
 	}
-	found := map[string]bool{}
-	for i := range pods {
-		pod := &pods[i]
-		if pod.Labels[componentLabel] != c.Name() {
-			continue
-		}
-		ordinal, ok := ordinalOf(name, pod.Name)
-		if !ok {
-			continue
-		}
-		m := p.member(ctx, s, c, pod, ordinal)
+	if revision != "" {
+		look.Configured[c.Name()] = revision
+	}
+	replicas := upgrade.Replicas(&s.Cluster.Spec, c)
+	members, err := p.membersOf(ctx, c, pods, replicas)
+	if err != nil {
+		return err
+	}
+	for ordinal, pod := range members {
+		m := p.member(ctx, c, pod, ordinal)
 		if pod.Status.PodIP != "" {
 			hosts[m.View.Host] = pod.Status.PodIP
 		}
-		found[pod.Name] = true
 		look.Members = append(look.Members, m)
 	}
-	for i := range upgrade.Replicas(&s.Cluster.Spec, c) {
-		if member := memberName(p.Key.Name, c.Name(), i); !found[member] {
-			look.Members = append(look.Members, upgrade.Member{View: p.view(c, member, i), State: upgrade.ProcessAbsent})
+	for i := range replicas {
+		if members[i] == nil {
+			look.Members = append(look.Members, upgrade.Member{View: p.view(c, memberName(p.Key.Name, c.Name(), i), i), State: upgrade.ProcessAbsent})
 		}
 	}
 	return nil
 }
 
-// configuredOf is the revision that the next pod of the workload gets: none as long as its controller may still have an older template in
-// mind, or somebody edited it.
-func configuredOf(set *appsv1.StatefulSet) string {
-	if set.Status.ObservedGeneration < set.Generation || set.Annotations[appliedAnnotation] != strconv.FormatInt(set.Generation, 10) {
+// membersOf are the pods of a component by the ordinal of the member that they are.
+func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []corev1.Pod, replicas int) (map[int]*corev1.Pod, error) {
+	members := map[int]*corev1.Pod{}
+	var nameless []*corev1.Pod
+	for i := range pods {
+		pod := &pods[i]
+		if pod.Labels[componentLabel] != c.Name() {
+			continue
+		}
+		name := pod.Name
+		if !stateful(c) {
+			name = pod.Annotations[memberAnnotation]
+		}
+		ordinal, ok := ordinalOf(workloadName(p.Key.Name, c.Name()), name)
+		switch {
+		case ok && (stateful(c) || pod.DeletionTimestamp == nil):
+			members[ordinal] = pod
+		case !stateful(c) && pod.DeletionTimestamp == nil:
+			nameless = append(nameless, pod)
+		}
+	}
+	return members, p.christen(ctx, c, members, nameless, replicas)
+}
+
+// christen makes pods of a Deployment members, each for good: one that goes leaves its name to one that comes. What comes before one has gone waits for its turn.
+func (p *Platform) christen(ctx context.Context, c *system.Component, members map[int]*corev1.Pod, nameless []*corev1.Pod, replicas int) error {
+	slices.SortFunc(nameless, func(a, b *corev1.Pod) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
+	})
+	for i := range replicas {
+		if members[i] != nil || len(nameless) == 0 {
+			continue
+		}
+		pod := nameless[0]
+		nameless = nameless[1:]
+		before := pod.DeepCopy()
+		pod.Annotations = merged(pod.Annotations, map[string]string{memberAnnotation: memberName(p.Key.Name, c.Name(), i)})
+		if err := p.API.Patch(ctx, pod, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		members[i] = pod
+	}
+	return nil
+}
+
+// configured is the revision that the next pod of a component gets: none as long as its controller may still have an older template in mind, or
+// somebody edited it.
+func (p *Platform) configured(ctx context.Context, c *system.Component) (string, error) {
+	key := types.NamespacedName{Namespace: p.Key.Namespace, Name: workloadName(p.Key.Name, c.Name())}
+	if stateful(c) {
+		w := &appsv1.StatefulSet{}
+		err := p.Live.Get(ctx, key, w)
+		return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), client.IgnoreNotFound(err)
+	}
+	w := &appsv1.Deployment{}
+	err := p.Live.Get(ctx, key, w)
+	return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), client.IgnoreNotFound(err)
+}
+
+func appliedRevision(w client.Object, observed int64, t *corev1.PodTemplateSpec) string {
+	if observed < w.GetGeneration() || w.GetAnnotations()[appliedAnnotation] != strconv.FormatInt(w.GetGeneration(), 10) {
 		return ""
 	}
-	return set.Spec.Template.Annotations[revisionAnnotation]
+	return t.Annotations[revisionAnnotation]
 }
 
 func (p *Platform) view(c *system.Component, member string, ordinal int) system.Member {
@@ -123,9 +171,12 @@ func (p *Platform) view(c *system.Component, member string, ordinal int) system.
 }
 
 // member is what a pod shows without asking it.
-func (p *Platform) member(ctx context.Context, s runner.Scene, c *system.Component, pod *corev1.Pod, ordinal int) upgrade.Member {
-	m := upgrade.Member{View: p.view(c, pod.Name, ordinal), Incarnation: string(pod.UID), Revision: pod.Annotations[revisionAnnotation]}
+func (p *Platform) member(ctx context.Context, c *system.Component, pod *corev1.Pod, ordinal int) upgrade.Member {
+	m := upgrade.Member{View: p.view(c, memberName(p.Key.Name, c.Name(), ordinal), ordinal), Incarnation: string(pod.UID), Revision: pod.Annotations[revisionAnnotation]}
 	m.View.Version = pod.Annotations[versionAnnotation]
+	if !stateful(c) {
+		m.View.Host = pod.Status.PodIP
+	}
 	st := containerOf(pod, c.Name())
 	if st != nil {
 		m.Crashes = st.RestartCount

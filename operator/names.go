@@ -17,6 +17,8 @@ const (
 	// revisionAnnotation of a pod says what it was made from. The image says nothing: admission rewrites images.
 	revisionAnnotation = "theseus.dev/revision"
 	versionAnnotation  = "theseus.dev/version"
+	// memberAnnotation of a pod of a Deployment says which member it is.
+	memberAnnotation = "theseus.dev/member"
 	// appliedAnnotation of a workload is the generation that the operator made. Another one was edited by somebody else since.
 	appliedAnnotation = "theseus.dev/applied-generation"
 )

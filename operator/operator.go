@@ -101,6 +101,7 @@ func (o *Options) manager(scheme *runtime.Scheme) ctrl.Options {
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:         {Label: member(), Transform: thin},
 			&appsv1.StatefulSet{}: {Label: managed(), Transform: thin},
+			&appsv1.Deployment{}:  {Label: managed(), Transform: thin},
 			&batchv1.Job{}:        {Label: managed(), Transform: thin},
 		},
 		DefaultTransform: cache.TransformStripManagedFields(),
@@ -138,6 +139,8 @@ func thin(o any) (any, error) {
 		return &corev1.Pod{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	case *appsv1.StatefulSet:
 		return &appsv1.StatefulSet{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
+	case *appsv1.Deployment:
+		return &appsv1.Deployment{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	case *batchv1.Job:
 		return &batchv1.Job{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	}

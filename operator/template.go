@@ -23,6 +23,9 @@ const (
 	// memberVariable is what Kubernetes fills in for the member's own name: all pods of a workload share one template.
 	memberVariable = "THESEUS_MEMBER"
 	symbol         = "$(" + memberVariable + ")"
+	// addressVariable is the pod's address, for members that have no name of their own to be reached by.
+	addressVariable = "THESEUS_ADDRESS"
+	addressSymbol   = "$(" + addressVariable + ")"
 
 	dataVolume = "data"
 	dataMount  = "/var/lib/theseus"
@@ -62,6 +65,13 @@ func (b *blueprint) view(name string, ordinal int) *system.Member {
 	c := b.component
 	m := &system.Member{Name: name, Component: c.Name(), Ordinal: ordinal, Host: hostOf(name, b.cluster.Name, c.Name(), b.cluster.Namespace),
 		Bind: "0.0.0.0", Data: dataOf(c.Name()), Version: b.version, Port: map[string]int64{}}
+	switch {
+	case b.keeps():
+	case name == symbol:
+		m.Host = addressSymbol
+	default: // for the others there is the service
+		m.Host = clientServiceName(b.cluster.Name, c.Name()) + "." + b.cluster.Namespace + ".svc"
+	}
 	for port, n := range c.API().Ports {
 		m.Port[port] = int64(n)
 	}
@@ -73,7 +83,7 @@ func (b *blueprint) view(name string, ordinal int) *system.Member {
 func (b *blueprint) process() (system.Process, error) {
 	all := b.views()
 	shared, err := b.processOf(b.view(symbol, 0), all)
-	if err != nil {
+	if err != nil || !b.keeps() { // pods of a Deployment have no numbers to differ by
 		return shared, err
 	}
 	for _, m := range all {
@@ -114,11 +124,10 @@ func differs(member string, shared, own system.Process) string {
 
 // literal protects a text from what Kubernetes would fill in, but for our own symbol.
 func literal(text string) string {
-	parts := strings.Split(text, symbol)
-	for i := range parts {
-		parts[i] = strings.ReplaceAll(parts[i], "$(", "$$(")
+	for _, ours := range []string{symbol, addressSymbol} {
+		text = strings.ReplaceAll(text, ours, "\x00"+ours[2:])
 	}
-	return strings.Join(parts, symbol)
+	return strings.ReplaceAll(strings.ReplaceAll(text, "$(", "$$("), "\x00", "$(")
 }
 
 // template is the pod template: ours, then the System's overlay, then the Cluster's, then what must be ours.
@@ -165,7 +174,10 @@ func (b *blueprint) plain(p system.Process) corev1.PodTemplateSpec {
 	for _, arg := range p.Args {
 		member.Args = append(member.Args, literal(arg))
 	}
-	member.Env = []corev1.EnvVar{{Name: memberVariable, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.name"}}}}
+	member.Env = []corev1.EnvVar{fromField(memberVariable, "metadata.name")}
+	if !b.keeps() {
+		member.Env = append(member.Env, fromField(addressVariable, "status.podIP"))
+	}
 	for _, name := range slices.Sorted(maps.Keys(p.Env)) {
 		member.Env = append(member.Env, corev1.EnvVar{Name: name, Value: literal(p.Env[name])})
 	}
@@ -184,8 +196,14 @@ func (b *blueprint) plain(p system.Process) corev1.PodTemplateSpec {
 	return t
 }
 
-// keeps says that members have data.
-func (b *blueprint) keeps() bool { return b.component.API().Workload != v1alpha1.WorkloadDeployment }
+func fromField(name, path string) corev1.EnvVar {
+	return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: path}}}
+}
+
+// keeps says that members have data and names of their own: they are pods of a StatefulSet. The others are pods of a Deployment.
+func (b *blueprint) keeps() bool { return stateful(b.component) }
+
+func stateful(c *system.Component) bool { return c.API().Workload != v1alpha1.WorkloadDeployment }
 
 func seconds(s *v1alpha1.Stop) int64 {
 	grace := defaultGrace

@@ -35,11 +35,11 @@ func (p *Platform) configure(ctx context.Context, b *blueprint) error {
 			return fmt.Errorf("apply %T %s: %w", o, o.GetName(), err)
 		}
 	}
-	want, err := b.statefulSet(t)
+	want, err := b.workload(t)
 	if err != nil {
 		return err
 	}
-	return p.applyStatefulSet(ctx, want)
+	return p.applyWorkload(ctx, want)
 }
 
 func (b *blueprint) meta(name string) metav1.ObjectMeta {
@@ -78,6 +78,24 @@ func (b *blueprint) budget() client.Object {
 	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
 	return &policyv1.PodDisruptionBudget{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: policyv1.PodDisruptionBudgetSpec{
 		MaxUnavailable: &one, UnhealthyPodEvictionPolicy: &always, Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
+	}}
+}
+
+// workload is what makes the pods.
+func (b *blueprint) workload(t corev1.PodTemplateSpec) (client.Object, error) {
+	if b.keeps() {
+		return b.statefulSet(t)
+	}
+	return b.deployment(t), nil
+}
+
+// deployment lets Kubernetes replace the members: one comes before one goes.
+func (b *blueprint) deployment(t corev1.PodTemplateSpec) *appsv1.Deployment {
+	replicas, history, none, one := b.replicas(), int32(2), intstr.FromInt32(0), intstr.FromInt32(1)
+	return &appsv1.Deployment{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: appsv1.DeploymentSpec{
+		Replicas: &replicas, RevisionHistoryLimit: &history, Template: t,
+		Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
+		Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}},
 	}}
 }
 
@@ -164,26 +182,38 @@ func derived(want, have client.Object) bool {
 	return false
 }
 
-// applyStatefulSet writes the whole of what may be changed of a StatefulSet, and then notes the generation that this made. Without the note
+// applyWorkload writes the whole of what may be changed of a workload, and then notes the generation that this made. Without the note
 // it does not count as configured, so that a crash in between, or somebody's edit, has it applied again.
-func (p *Platform) applyStatefulSet(ctx context.Context, want *appsv1.StatefulSet) error {
-	have := &appsv1.StatefulSet{}
+func (p *Platform) applyWorkload(ctx context.Context, want client.Object) error {
+	have := want.DeepCopyObject().(client.Object)
 	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
 	switch {
 	case apierrors.IsNotFound(err):
-		have = want.DeepCopy()
+		have = want
 		err = p.API.Create(ctx, have)
 	case err == nil:
 		if err = ours(have, want); err == nil {
-			have.Spec.Replicas, have.Spec.Template, have.Spec.UpdateStrategy = want.Spec.Replicas, want.Spec.Template, want.Spec.UpdateStrategy
-			have.Labels = merged(have.Labels, want.Labels)
+			overwrite(have, want)
 			err = p.API.Update(ctx, have)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("apply StatefulSet %s: %w", want.Name, err)
+		return fmt.Errorf("apply workload %s: %w", want.GetName(), err)
 	}
 	return p.note(ctx, have)
+}
+
+// overwrite takes over what can be changed of a workload.
+func overwrite(have, want client.Object) {
+	have.SetLabels(merged(have.GetLabels(), want.GetLabels()))
+	switch w := want.(type) {
+	case *appsv1.StatefulSet:
+		h := have.(*appsv1.StatefulSet)
+		h.Spec.Replicas, h.Spec.Template, h.Spec.UpdateStrategy = w.Spec.Replicas, w.Spec.Template, w.Spec.UpdateStrategy
+	case *appsv1.Deployment:
+		h := have.(*appsv1.Deployment)
+		h.Spec.Replicas, h.Spec.Template, h.Spec.Strategy = w.Spec.Replicas, w.Spec.Template, w.Spec.Strategy
+	}
 }
 
 // note writes down that the operator made this generation. It needs no lock: whoever edits in between makes another generation.
