@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -79,36 +80,37 @@ func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	if p.asker != nil {
 		p.asker.Close() // a member may wait for its clients to go, and would wait for us
 	}
-	uid := types.UID(i.Incarnation)
-	err := p.Pods.PolicyV1().Evictions(p.Key.Namespace).Evict(ctx, &policyv1.Eviction{
-		ObjectMeta:    metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: i.Member},
-		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}},
-	})
-	switch {
-	case err == nil:
-		delete(p.blocked, i.Incarnation)
-		return nil
-	case apierrors.IsNotFound(err), apierrors.IsConflict(err): // gone, or another one
-		return nil
-	case apierrors.IsTooManyRequests(err):
-		return p.refused(ctx, i)
-	}
-	return fmt.Errorf("stop %s: %w", i.Member, err)
-}
-
-// refused keeps why an eviction was refused. Budgets are asked before the UID is compared, so the pod may be another one by now.
-func (p *Platform) refused(ctx context.Context, i v1alpha1.Intent) error {
 	pod := &corev1.Pod{}
 	err := p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: i.Member}, pod)
-	if apierrors.IsNotFound(err) || err == nil && string(pod.UID) != i.Incarnation {
+	// An eviction for a pod that is not there any more would use up the budget all the same: it is asked before the UID is compared, and
+	// remembers the pod for two minutes.
+	if apierrors.IsNotFound(err) || err == nil && (string(pod.UID) != i.Incarnation || pod.DeletionTimestamp != nil) {
 		return nil
 	}
-	why := p.refusers(ctx, pod)
-	if p.blocked == nil {
-		p.blocked = map[string]string{}
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", i.Member, err)
 	}
-	p.blocked[i.Incarnation] = why
-	return fmt.Errorf("stop %s: %s", i.Member, why)
+	return p.evict(ctx, pod)
+}
+
+func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
+	err := p.Pods.PolicyV1().Evictions(pod.Namespace).Evict(ctx, &policyv1.Eviction{
+		ObjectMeta:    metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &pod.UID}},
+	})
+	switch {
+	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // asked, gone, or another one
+		delete(p.blocked, string(pod.UID))
+		return nil
+	case apierrors.IsTooManyRequests(err):
+		why := p.refusers(ctx, pod)
+		if p.blocked == nil {
+			p.blocked = map[string]string{}
+		}
+		p.blocked[string(pod.UID)] = why
+		err = errors.New(why)
+	}
+	return fmt.Errorf("stop %s: %w", pod.Name, err)
 }
 
 // refusers names the budgets that keep a pod from being evicted.
