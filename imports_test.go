@@ -58,6 +58,7 @@ var ours = map[string]struct {
 	"probe/etcd":         {[]string{"probe"}, "a driver of its parent"},
 	"dashboard":          {[]string{"api/v1alpha1"}, "the page shows the status and nothing that is not in it"},
 	"servers/standin":    {nil, "the stand-in must not share a fault with what is tested on it"},
+	"charts":             {nil, "files for people; its test renders them as helm does"},
 	"examples":           {nil, "files for people; its test reads them as the command does"},
 	"e2e":                {nil, "the built binary is tried from outside"},
 	"bench":              {[]string{everybody}, "measures any part"},

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -71,13 +72,13 @@ type Certificates struct {
 	served atomic.Pointer[tls.Certificate]
 }
 
+// Names are those of the secret and of the configuration.
+func (c *Certificates) Names() (secret, configuration string) {
+	return cmp.Or(c.Secret, c.Service), cmp.Or(c.Configuration, c.Namespace+"-"+c.Service)
+}
+
 func (c *Certificates) setDefaults() {
-	if c.Secret == "" {
-		c.Secret = c.Service
-	}
-	if c.Configuration == "" {
-		c.Configuration = c.Namespace + "-" + c.Service
-	}
+	c.Secret, c.Configuration = c.Names()
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -137,10 +138,10 @@ func (c *Certificates) Keep(ctx context.Context) error {
 	c.serve(state)
 	// What is trusted goes first: a bundle with one CA more does no harm, and a certificate that nobody trusts does.
 	trust := c.trust(ctx, state)
-	if trust != nil && state.usable(c.Now(), c.names()) {
+	if trust != nil && state.usable(c.Now(), c.hosts()) {
 		return trust // what serves now goes on; nothing new is served before it is trusted
 	}
-	if !state.renew(c.Now(), c.names()) {
+	if !state.renew(c.Now(), c.hosts()) {
 		return trust
 	}
 	if err := c.store(ctx, secret, state); err != nil {
@@ -150,8 +151,8 @@ func (c *Certificates) Keep(ctx context.Context) error {
 	return c.trust(ctx, state)
 }
 
-// names by which the API server calls.
-func (c *Certificates) names() []string {
+// hosts are the names by which the API server calls.
+func (c *Certificates) hosts() []string {
 	base := c.Service + "." + c.Namespace
 	return []string{base + ".svc", base + ".svc.cluster.local", base, c.Service}
 }
