@@ -12,7 +12,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.release=$RELEASE" -o /theseus ./cmd/theseus
 
 FROM gcr.io/distroless/static:nonroot
-COPY --from=build /theseus /usr/local/bin/theseus
+# Pods that the operator makes call it by this path.
+COPY --from=build /theseus /theseus
 USER 65532:65532
-ENTRYPOINT ["/usr/local/bin/theseus"]
+ENTRYPOINT ["/theseus"]
 CMD ["operator"]

@@ -23,7 +23,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -70,6 +72,20 @@ type Certificates struct {
 	Now func() time.Time
 
 	served atomic.Pointer[tls.Certificate]
+}
+
+// NewCertificates are those for the Service by which the API server calls, in the operator's namespace. They have a client of their own, which reads two
+// objects by name and watches nothing.
+func NewCertificates(config *rest.Config, namespace, service string) (*Certificates, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(corev1.AddToScheme(scheme), admissionregistrationv1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	api, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("a client for the certificates of the webhook: %w", err)
+	}
+	return &Certificates{API: api, Namespace: namespace, Service: service}, nil
 }
 
 // Names are those of the secret and of the configuration.

@@ -118,9 +118,9 @@ func (e *edit) same(a, b string) bool {
 }
 
 // sameRest compares specs without version and policy, and with defaults.
-func sameRest(a, b *v1alpha1.ClusterSpec) bool { return reflect.DeepEqual(rest(a), rest(b)) }
+func sameRest(a, b *v1alpha1.ClusterSpec) bool { return reflect.DeepEqual(remainder(a), remainder(b)) }
 
-func rest(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
+func remainder(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
 	c := v1alpha1.Cluster{Spec: *spec.DeepCopy()}
 	manifest.DefaultCluster(&c)
 	c.Spec.Version, c.Spec.Upgrade = "", v1alpha1.UpgradePolicy{}
@@ -213,7 +213,7 @@ func (e *edit) combined() {
 	if e.same(o.Version, n.Version) || sameRest(o, n) {
 		return
 	}
-	before, after := rest(o), rest(n)
+	before, after := remainder(o), remainder(n)
 	for name := range changesWith(e.edges()) {
 		drop(before, name)
 		drop(after, name)

@@ -163,9 +163,6 @@ func rows(t testing.TB) []row {
 		{name: "size", create: true, new: store1(func(c *v1alpha1.ComponentSpec) { c.Storage = "much" }), want: `spec.components.store.storage: "much" is not a size`},
 		{name: "name is no label", create: true, named: "kv.prod", want: `metadata.name: "kv.prod" is not a DNS label`},
 		{name: "name longer than any", create: true, named: strings.Repeat("k", 41), want: "is longer than 40 characters"},
-		{name: "name for backups", create: true, named: strings.Repeat("k", 39), facts: func(f *ClusterFacts) {
-			f.System.Value = compile(t, strings.ReplaceAll(store, "3.5.1,", "3.5.1.10,"))
-		}, want: "is too long for the backups before upgrades"},
 		{name: "longest name", create: true, named: strings.Repeat("k", 40)},
 		{name: "name for revisions", create: true, named: strings.Repeat("k", 24), facts: func(f *ClusterFacts) {
 			f.System.Value = compile(t, strings.ReplaceAll(store, "{name: store, rep", "{name: "+strings.Repeat("s", 28)+", rep"))
@@ -247,6 +244,7 @@ func rows(t testing.TB) []row {
 		{name: "name is not looked at again", named: strings.Repeat("k", 40), status: running, new: option("color", "red")},
 		{name: "policy", status: running, new: pauses},
 		{name: "policy of a Cluster that is wrong", old: version("latest"), new: all(version("latest"), pauses), facts: noSystem},
+		{name: "policy that is likely not meant", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.MaxUnavailable = 3 }), warns: "3 lets all 3 members of store be unavailable at once"},
 		{name: "wrong policy", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.OnFailure = "Rolback" }), want: `spec.upgrade.onFailure: "Rolback" is not known; did you mean Rollback`},
 		{name: "negative soak", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.Soak = &metav1.Duration{Duration: -time.Second} }), want: "spec.upgrade.soak:"},
 

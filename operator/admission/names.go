@@ -9,23 +9,20 @@ import (
 
 // Limits of Kubernetes.
 const (
-	// maxLabel bounds the value of a label and the name of a Service, a pod's host and a Job.
+	// maxLabel bounds the value of a label, the name of a Service and of a pod's host.
 	maxLabel = 63
 	// maxName bounds the name of a Cluster everywhere; manifest says so.
 	maxName = 40
 	// revisionHash is what Kubernetes adds to the name of a StatefulSet in the label controller-revision-hash: a dash and ten characters at most.
+	// That is the most that anything adds: a pod has a dash and two digits, and the Service for clients has "-client". Jobs are named by UID.
 	revisionHash = 11
-	// ordinal is what it adds for a pod: a dash and two digits, because a component has 99 members at most.
-	ordinal = 3
-	// attemptOf is what the core adds to the versions in the name of a hop's backup: "-a", the attempt, a dash, the run.
-	attemptOf = len("-a999-99999")
 )
 
 // WorkloadName is the name of the StatefulSet or Deployment of a component, and of its Service.
 func WorkloadName(cluster, component string) string { return cluster + "-" + component }
 
 // checkNames refuses names that do not fit into the names of what follows from them. Kubernetes would say so only when the
-// pods are to be made, or when the first backup is.
+// pods are to be made.
 func checkNames(v *Verdict, cluster string, s *system.System) {
 	const field = "metadata.name"
 	if len(cluster) > maxName {
@@ -33,21 +30,10 @@ func checkNames(v *Verdict, cluster string, s *system.System) {
 	}
 	for _, c := range s.Components() {
 		name := WorkloadName(cluster, c.Name())
-		if over := len(name) + max(revisionHash, ordinal) - maxLabel; over > 0 {
+		if over := len(name) + revisionHash - maxLabel; over > 0 {
 			v.refuse(field, cluster, fmt.Sprintf("is too long with component %s: the revisions of StatefulSet %s would be named with more than %d characters", c.Name(), name, maxLabel),
 				fmt.Sprintf("shorten it by %d", over))
 		}
-	}
-	if s.API().Backup == nil {
-		return
-	}
-	longest := 0
-	for _, version := range s.Listed() {
-		longest = max(longest, len(version))
-	}
-	if over := len(cluster) + 2*(longest+1) + attemptOf - maxLabel; over > 0 {
-		v.refuse(field, cluster, fmt.Sprintf("is too long for the backups before upgrades, which are named by cluster, versions and attempt: a Job's name has at most %d characters", maxLabel),
-			fmt.Sprintf("shorten it by %d", over))
 	}
 }
 

@@ -14,12 +14,6 @@ import (
 	"theseus.dev/system"
 )
 
-// Conditions of a Backup and a Restore.
-const (
-	finished = "Finished"
-	failed   = "Failed"
-)
-
 // CheckSystem judges a System that is created or changed: it must compile. Clusters that run stay on the one that they were rolled with.
 func CheckSystem(s *v1alpha1.System) Verdict {
 	bare := &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: s.Name}, SystemSpec: s.SystemSpec}
@@ -43,9 +37,6 @@ type BackupFacts struct {
 // CheckBackup judges a new Backup. It cannot be changed, which is a rule in its CRD.
 func CheckBackup(b *v1alpha1.Backup, f *BackupFacts) Verdict {
 	v := Verdict{}
-	if over := len(b.Name) - maxLabel; over > 0 {
-		v.refuse("metadata.name", b.Name, fmt.Sprintf("is too long: a Job is named like it, with at most %d characters", maxLabel), fmt.Sprintf("shorten it by %d", over))
-	}
 	if ttl := b.Spec.TTL; ttl != nil && ttl.Duration < time.Minute {
 		v.refuse("spec.ttl", ttl.Duration.String(), "is less than a minute: the backup would be deleted as soon as it is taken", "write a time as 720h, or leave it away to keep the backup")
 	}
@@ -106,9 +97,6 @@ type RestoreFacts struct {
 // CheckRestore judges a new Restore. It cannot be changed, which is a rule in its CRD.
 func CheckRestore(r *v1alpha1.Restore, f *RestoreFacts) Verdict {
 	v := Verdict{}
-	if over := len(r.Name) - maxLabel; over > 0 {
-		v.refuse("metadata.name", r.Name, fmt.Sprintf("is too long: a Job is named like it, with at most %d characters", maxLabel), fmt.Sprintf("shorten it by %d", over))
-	}
 	f.checkBackup(&v, r)
 	f.checkTarget(&v, r)
 	f.checkOthers(&v, r)
@@ -125,10 +113,10 @@ func (f *RestoreFacts) checkBackup(v *Verdict, r *v1alpha1.Restore) {
 	case b == nil:
 		v.refuse(field, r.Spec.Backup, "is no Backup in namespace "+r.Namespace, "name one that is there")
 		return
-	case meta.IsStatusConditionTrue(b.Status.Conditions, failed):
+	case meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFailed):
 		v.refuse(field, b.Name, "failed: there is nothing to restore", "use another Backup")
 		return
-	case !meta.IsStatusConditionTrue(b.Status.Conditions, finished):
+	case !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished):
 		v.warn(fmt.Sprintf("spec.backup: %q is not finished; the restore waits for it", b.Name))
 	}
 	name := ""
@@ -174,7 +162,7 @@ func (f *RestoreFacts) checkOthers(v *Verdict, r *v1alpha1.Restore) {
 		return
 	}
 	for _, o := range *f.Others.Value {
-		ended := meta.IsStatusConditionTrue(o.Status.Conditions, failed)
+		ended := meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionFailed)
 		if o.Name != r.Name && o.Spec.Cluster == r.Spec.Cluster && !ended {
 			v.refuse("spec.cluster", r.Spec.Cluster, "is what Restore "+o.Name+" goes into", "delete that one first, or name another cluster")
 			return

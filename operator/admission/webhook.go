@@ -2,6 +2,8 @@ package admission
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -31,6 +33,10 @@ const patience = 4 * time.Second
 
 // Options of Setup.
 type Options struct {
+	// Port on which the webhook is served. Required.
+	Port int
+	// Certificates with which it serves: see NewCertificates. Required.
+	Certificates *Certificates
 	// Library finds Systems for a Cluster. Required.
 	Library func(cluster types.NamespacedName) Library
 	// Live reads past every cache. Default: the manager's.
@@ -39,8 +45,8 @@ type Options struct {
 	Cached client.Reader
 }
 
-// Setup lets the webhook server of the manager answer for Clusters, Systems, Backups and Restores. The server needs a certificate: see Certificates.
-// It is called once, before the manager starts.
+// Setup serves admission of Clusters, Systems, Backups and Restores from the manager, whoever leads, and has it be ready once it can. It is called
+// once, before the manager starts.
 func Setup(mgr ctrl.Manager, o Options) error {
 	if o.Live == nil {
 		o.Live = mgr.GetAPIReader()
@@ -48,11 +54,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if o.Cached == nil {
 		o.Cached = mgr.GetClient()
 	}
-	server := mgr.GetWebhookServer()
+	server := webhook.NewServer(webhook.Options{Port: o.Port, TLSOpts: []func(*tls.Config){o.Certificates.TLS}})
 	for path, handler := range handlers(mgr.GetScheme(), o) {
 		server.Register(path, &webhook.Admission{Handler: handler})
 	}
-	return nil
+	return errors.Join(mgr.Add(o.Certificates), mgr.Add(server), mgr.AddReadyzCheck("webhook", o.Certificates.Ready))
 }
 
 func handlers(scheme *runtime.Scheme, o Options) map[string]admission.Handler {

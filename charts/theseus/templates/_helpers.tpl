@@ -93,6 +93,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
+# Why a container ended.
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
 # Actions that run a program on a member. Reading is how the API server sees a WebSocket.
 - apiGroups: [""]
   resources: [pods/exec]
