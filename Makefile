@@ -31,6 +31,7 @@ build: ## build bin/theseus
 generate: bin/controller-gen ## make deep copies and CRDs anew from api/
 	@bin/controller-gen object paths=./api/v1alpha1
 	@bin/controller-gen crd paths=./api/v1alpha1 output:crd:dir=config/crd
+	@cp config/crd/*.yaml charts/theseus/crds/
 
 bin/controller-gen: tools/controller-gen/go.mod tools/controller-gen/go.sum
 	@echo "building controller-gen"
@@ -80,6 +81,11 @@ $(SERVERS)/standin: $(filter-out %_test.go,$(wildcard servers/standin/*.go))
 
 # --- checks ------------------------------------------------------------------
 
+# The chart is rendered with helm itself. Three minutes of two processors, once; Kubernetes' client is most of it, and is shared with the product.
+bin/helm: tools/helm/go.mod tools/helm/go.sum
+	@echo "building helm (some minutes, once)"
+	@cd tools/helm && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
+
 lint: bin/golangci-lint ## check the style with golangci-lint
 	@bin/golangci-lint run
 
@@ -92,9 +98,10 @@ test: servers test-quick test-simulator test-e2e test-kubernetes ## run all test
 # The suites that take long and come last, each by a target of its own.
 LONG := /e2e(/|$$)|/upgradetest(/|$$)|/bench(/|$$)
 
-test-quick: servers ## run vet and the tests of each package
+test-quick: servers bin/helm ## run vet and the tests of each package
 	@.ci/timed "go vet" $(GO) vet ./...
 	@.ci/timed "packages" $(GO) test -p 2 $$($(GO) list ./... | grep -Ev '$(LONG)')
+	@.ci/timed "rules of CRDs" sh -c 'cd e2e/crd && $(GO) test ./...'
 
 # Run afresh each time (-count=1): these look at programs and at chance, which
 # the cache of test results does not see.

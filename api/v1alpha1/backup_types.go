@@ -17,7 +17,9 @@ type Backup struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec is what you want. It cannot change.
 	Spec BackupSpec `json:"spec"`
+	// Status is how far it is. Only Theseus writes it.
 	// +optional
 	Status BackupStatus `json:"status,omitempty"`
 }
@@ -37,6 +39,7 @@ type BackupList struct {
 type BackupSpec struct {
 	// Cluster in the same namespace that is backed up. Example: kv.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
 	Cluster string `json:"cluster"`
 	// Place where the backup goes. Default: spec.backup of the Cluster.
 	// +optional
@@ -80,9 +83,10 @@ type BackupStatus struct {
 	// Check is what the System's own check said, its beginning.
 	// +optional
 	Check string `json:"check,omitempty"`
-	// Started and Finished are when the Job began and ended.
+	// Started is when the Job began.
 	// +optional
 	Started *metav1.Time `json:"started,omitempty"`
+	// Finished is when the Job ended.
 	// +optional
 	Finished *metav1.Time `json:"finished,omitempty"`
 }
@@ -100,7 +104,9 @@ type Restore struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// Spec is what you want. It cannot change.
 	Spec RestoreSpec `json:"spec"`
+	// Status is how far it is. Only Theseus writes it.
 	// +optional
 	Status RestoreStatus `json:"status,omitempty"`
 }
@@ -118,12 +124,13 @@ type RestoreList struct {
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Restore cannot be changed; make another one"
 type RestoreSpec struct {
-	// Backup in the same namespace.
+	// Backup in the same namespace. Example: kv-before-3.7.
 	// +kubebuilder:validation:MinLength=1
 	Backup string `json:"backup"`
 	// Cluster that is to be made, in the same namespace. It must not have members yet. A Cluster waits for the Restore that
-	// names it, if it is made after the Restore.
+	// names it, if it is made after the Restore. Example: kv2.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
 	Cluster string `json:"cluster"`
 }
 

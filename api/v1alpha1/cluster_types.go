@@ -5,9 +5,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// Cluster is one running instance of a System. Changing spec.version starts an upgrade.
+// Cluster is one running instance of a System. Changing spec.version starts an upgrade; what it does, and what it waits for, is in the status.
 //
 // +kubebuilder:object:root=true
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 40",message="the name is longer than 40 characters: pods, volumes and backups are named by it"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="the name is no DNS label: use small letters, digits and dashes, and begin with a letter"
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=thc
 // +kubebuilder:printcolumn:name="VERSION",type=string,JSONPath=`.status.currentVersion`
@@ -19,7 +21,14 @@ type Cluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
+	// What may never change is said here and not where the fields are, because the status has copies of a spec.
+
+	// Spec is what you want.
+	// +kubebuilder:validation:XValidation:rule="self.system == oldSelf.system",message="spec.system cannot change: make another Cluster",fieldPath=".system"
+	// +kubebuilder:validation:XValidation:rule="!has(self.components) || !has(oldSelf.components) || self.components.all(n, !(n in oldSelf.components) || (has(self.components[n].storage) ? self.components[n].storage : '') == (has(oldSelf.components[n].storage) ? oldSelf.components[n].storage : ''))",message="the storage of a component cannot change: the volumes of a StatefulSet stay as they were made",fieldPath=".components"
+	// +kubebuilder:validation:XValidation:rule="!has(self.components) || !has(oldSelf.components) || self.components.all(n, !(n in oldSelf.components) || (has(self.components[n].storageClass) ? self.components[n].storageClass : '') == (has(oldSelf.components[n].storageClass) ? oldSelf.components[n].storageClass : ''))",message="the storageClass of a component cannot change: the volumes of a StatefulSet stay as they were made",fieldPath=".components"
 	Spec ClusterSpec `json:"spec"`
+	// Status is what Theseus knows, does, and waits for. Only Theseus writes it.
 	// +optional
 	Status ClusterStatus `json:"status,omitempty"`
 }
@@ -35,11 +44,17 @@ type ClusterList struct {
 
 // ClusterSpec is what a person wants. Theseus never writes it.
 type ClusterSpec struct {
-	// System is the name of a System that is shipped or known, or the path of a file beside this one. Example: etcd.
+	// System is the name of a System that is shipped or known, or the path of a file beside this one. It cannot change. Example: etcd.
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self != ''",message="spec.system is empty: name a System, as etcd"
 	System string `json:"system"`
-	// Version that the members shall run. Changing it starts the upgrade. Example: 3.6.16.
+	// Version that the members shall run. Changing it starts the upgrade, alone or together with upgrade. Setting it back while the upgrade
+	// runs takes it back. Example: 3.6.16.
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self != ''",message="spec.version is empty: say which version the members shall run"
 	Version string `json:"version"`
 	// Components by name: how many members, and what is special about them here.
+	// +kubebuilder:validation:MaxProperties=16
 	// +optional
 	Components map[string]ComponentSpec `json:"components,omitempty"`
 	// Options set values that the System declares.
@@ -66,13 +81,15 @@ type ComponentSpec struct {
 	// +kubebuilder:validation:Maximum=99
 	// +optional
 	Replicas *int32 `json:"replicas,omitempty"`
-	// Storage is the size of each member's volume in Kubernetes. Example: 1Gi.
+	// Storage is the size of each member's volume in Kubernetes. It cannot change. Default: no volume, the data go with the pod. Example: 1Gi.
+	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Storage string `json:"storage,omitempty"`
 	// Image overrides the System's in Kubernetes, a template. Example: "registry.example/etcd:v${version}".
 	// +optional
 	Image string `json:"image,omitempty"`
-	// StorageClass of these volumes. Default: that of Kubernetes.
+	// StorageClass of these volumes. It cannot change. Default: that of Kubernetes. Example: fast.
+	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	StorageClass string `json:"storageClass,omitempty"`
 	// Pod is laid over the pod template in Kubernetes, after the System's: resources, node selector, environment, volumes with
@@ -119,17 +136,23 @@ type TLSFiles struct {
 
 // Credentials for HTTP: basic with username and passwordFile, bearer with tokenFile.
 type Credentials struct {
+	// Username for basic authorization.
 	// +optional
 	Username string `json:"username,omitempty"`
+	// PasswordFile holds the password, an absolute path.
 	// +optional
 	PasswordFile string `json:"passwordFile,omitempty"`
+	// TokenFile holds the token for bearer authorization, an absolute path.
 	// +optional
 	TokenFile string `json:"tokenFile,omitempty"`
 }
 
 // BackupPlace is where backups go.
+// +kubebuilder:validation:XValidation:rule="!has(self.claim) || self.claim == '' || self.url.startsWith('file://')",message="a claim is only for a place of the scheme file: leave it away, or write the url as file:///PATH",fieldPath=".claim"
 type BackupPlace struct {
-	// URL of the place. Example: file:///var/backups/kv.
+	// URL of the place. Schemes: file, s3, gs, azblob. Examples: file:///var/backups/kv, s3://bucket/kv.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9+.-]*://.+')",message="the url of a place begins with its scheme: write it as s3://BUCKET/PATH or file:///PATH"
 	URL string `json:"url"`
 	// Secret with the credentials for the place, in Kubernetes.
 	// +optional
@@ -142,12 +165,15 @@ type BackupPlace struct {
 
 // SecretKey names one key of a secret.
 type SecretKey struct {
+	// Name of the secret. Example: s3.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 	// Namespace of the secret. Default: that of the object that refers to it. Another one needs a grant there: the annotation
-	// theseus.dev/granted-to on the secret, with the names of namespaces.
+	// theseus.dev/granted-to on the secret, with the names of namespaces and commas between them.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
-	// Key in the secret. Default key.json.
+	// Key in the secret whose value is read. Default key.json.
 	// +optional
 	Key string `json:"key,omitempty"`
 }
@@ -201,7 +227,8 @@ type UpgradePolicy struct {
 	// Finalize says whether the last hop is made irreversible at once or waits for a person. Default Automatic.
 	// +optional
 	Finalize Approval `json:"finalize,omitempty"`
-	// PauseAfter pauses the attempt once after so many replaced members: a canary. Default 0: never.
+	// PauseAfter pauses the attempt once after so many replaced members: a canary. Default 0: never. Example: 1.
+	// +kubebuilder:validation:Minimum=0
 	// +optional
 	PauseAfter int32 `json:"pauseAfter,omitempty"`
 	// AllowDowntime lets a group of one be replaced, and its leader without a handover. Default false.
@@ -214,8 +241,10 @@ type UpgradePolicy struct {
 
 // MemberNames are members by readiness.
 type MemberNames struct {
+	// Ready are the members that are ready to serve.
 	// +optional
 	Ready []string `json:"ready,omitempty"`
+	// Unready are the others.
 	// +optional
 	Unready []string `json:"unready,omitempty"`
 }

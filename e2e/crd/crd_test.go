@@ -1,0 +1,110 @@
+// Package crd tries the rules that the CRDs have for one object, with the code that the API server runs.
+package crd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/install"
+	v1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/validation"
+	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	schemavalidation "k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"sigs.k8s.io/yaml"
+)
+
+// load reads a CRD as the API server stores it.
+func load(t *testing.T, file string) *apiext.CustomResourceDefinition {
+	scheme := runtime.NewScheme()
+	install.Install(scheme)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crd := &v1.CustomResourceDefinition{}
+	if err := yaml.UnmarshalStrict(text, crd); err != nil {
+		t.Fatal(err)
+	}
+	scheme.Default(crd)
+	in := &apiext.CustomResourceDefinition{}
+	if err := scheme.Convert(crd, in, nil); err != nil {
+		t.Fatal(err)
+	}
+	in.Status.StoredVersions = []string{"v1alpha1"}
+	return in
+}
+
+// TestAccepted also finds a rule that costs too much.
+func TestAccepted(t *testing.T) {
+	files, err := filepath.Glob("../../config/crd/*.yaml")
+	if err != nil || len(files) != 4 {
+		t.Fatalf("got %q, %v, want four files", files, err)
+	}
+	for _, f := range files {
+		for _, e := range validation.ValidateCustomResourceDefinition(context.Background(), load(t, f)) {
+			t.Error(f, e)
+		}
+	}
+}
+
+func TestRules(t *testing.T) {
+	crd := load(t, "../../config/crd/theseus.dev_clusters.yaml")
+	s := crd.Spec.Validation
+	if s == nil {
+		s = crd.Spec.Versions[0].Schema
+	}
+	st, err := structuralschema.NewStructural(s.OpenAPIV3Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := cel.NewValidator(st, true, celconfig.PerCallLimit)
+	sv, _, err := schemavalidation.NewSchemaValidator(s.OpenAPIV3Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	obj := func(text string) map[string]any {
+		m := map[string]any{}
+		if err := yaml.Unmarshal([]byte(text), &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {storage: 1Gi, storageClass: a}}, backup: {url: 'file:///b', claim: c, secret: {name: x}}}}"
+	for _, tc := range []struct{ from, to, want string }{
+		{"", "", ""},
+		{"system: etcd", "system: redis", "spec.system cannot change"},
+		{"storage: 1Gi", "storage: 2Gi", "storage of a component cannot change"},
+		{"storage: 1Gi, ", "", "storage of a component cannot change"},
+		{"storageClass: a", "storageClass: b", "storageClass of a component"},
+		{"3.6.0", "3.7.0", ""},
+		{"components: {etcd: {storage: 1Gi, storageClass: a}}, ", "", ""},
+		{"components: {etcd", "components: {proxy: {storage: 1Gi}, etcd", ""},
+		{"name: kv", "name: " + strings.Repeat("k", 41), "longer than 40"},
+		{"name: kv", "name: k.v", "no DNS label"},
+		{"file:///b", "s3://b", "a claim is only for"},
+		{"file:///b", "b", "begins with its scheme"},
+		{"version: 3.6.0", "version: ''", "spec.version is empty"},
+		{"secret: {name: x}", "secret: {name: ''}", "spec.backup.secret.name"},
+		{"storage: 1Gi", "replicas: 0, storage: 1Gi", "spec.components.etcd.replicas"},
+		{"backup:", "upgrade: {pauseAfter: -1}, backup:", "pauseAfter"},
+	} {
+		n := obj(strings.Replace(good, tc.from, tc.to, 1))
+		errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(good), celconfig.RuntimeCELCostBudget)
+		errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
+		got := ""
+		for _, e := range errs {
+			got += e.Error() + "\n"
+		}
+		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
+			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
+		}
+	}
+}

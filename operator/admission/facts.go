@@ -1,0 +1,123 @@
+package admission
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// GrantAnnotation on a secret names the namespaces whose objects may refer to it from elsewhere, with commas between them.
+const GrantAnnotation = "theseus.dev/granted-to"
+
+// Known is the outcome of a look-up: a value, nothing where there is none, or an error where nobody knows.
+type Known[T any] struct {
+	Value *T
+	Err   error
+}
+
+// Secret is what is looked at of a secret. Values are never read.
+type Secret struct {
+	Keys      []string
+	GrantedTo string // the annotation
+}
+
+// PlaceFacts are about a place for backups.
+type PlaceFacts struct {
+	// Secret that the place refers to; not looked at where it refers to none.
+	Secret Known[Secret]
+	// Claim that the place refers to; its value has no meaning.
+	Claim Known[struct{}]
+}
+
+// SystemFacts are about a System by name.
+type SystemFacts struct {
+	Known[system.System]
+	// Broken says why there is none that can be used: its name is not known, or it does not compile.
+	Broken error
+}
+
+// check says what is wrong with the System, if anything.
+func (f *SystemFacts) check(v *Verdict, field, name string) bool {
+	switch {
+	case f.Err != nil:
+		v.unknown(field, fmt.Sprintf("System %q", name), f.Err)
+	case f.Broken != nil:
+		v.refuse(field, name, "cannot be used: "+f.Broken.Error(), "")
+	case f.Value == nil:
+		v.refuse(field, name, "is not known", "apply the System first, or use one of those that \"theseus systems\" lists")
+	default:
+		return true
+	}
+	return false
+}
+
+// defaultSecretKey is the key of a secret where none is named.
+const defaultSecretKey = "key.json"
+
+// check says what is wrong with a place in Kubernetes, in the namespace of who refers to it.
+func (f *PlaceFacts) check(v *Verdict, field, namespace string, place *v1alpha1.BackupPlace) {
+	f.checkSecret(v, field+".secret", namespace, place.Secret)
+	file := isFile(place)
+	switch {
+	case file && place.Claim == "":
+		v.refuse(field+".claim", "", "is missing, and a place of the scheme file needs it in Kubernetes", "name a PersistentVolumeClaim in namespace "+namespace)
+	case !file && place.Claim != "":
+		v.refuse(field+".claim", place.Claim, "is of no use for a place that is not of the scheme file", "leave it away")
+	case place.Claim == "":
+	case f.Claim.Err != nil:
+		v.unknown(field+".claim", fmt.Sprintf("PersistentVolumeClaim %s/%s", namespace, place.Claim), f.Claim.Err)
+	case f.Claim.Value == nil:
+		v.refuse(field+".claim", place.Claim, "is no PersistentVolumeClaim in namespace "+namespace, "create it first")
+	}
+}
+
+func isFile(place *v1alpha1.BackupPlace) bool {
+	u, err := url.Parse(place.URL)
+	return err == nil && u.Scheme == "file"
+}
+
+func (f *PlaceFacts) checkSecret(v *Verdict, field, namespace string, ref *v1alpha1.SecretKey) {
+	if ref == nil || ref.Name == "" {
+		return
+	}
+	at := secretNamespace(namespace, ref)
+	name := at + "/" + ref.Name
+	switch s := f.Secret.Value; {
+	case f.Secret.Err != nil:
+		v.unknown(field, "secret "+name, f.Secret.Err)
+	case s == nil:
+		v.refuse(field+".name", ref.Name, "is no secret in namespace "+at, "create it first")
+	case at != namespace && !granted(s.GrantedTo, namespace):
+		v.refuse(field+".namespace", at, "does not grant its secret "+ref.Name+" to namespace "+namespace,
+			fmt.Sprintf("annotate the secret there with %s: %q, or copy it", GrantAnnotation, namespace))
+	case !slices.Contains(s.Keys, secretKey(ref)):
+		v.refuse(field+".key", secretKey(ref), "is no key of the secret "+name, system.OneOf(secretKey(ref), s.Keys))
+	}
+}
+
+func secretNamespace(namespace string, ref *v1alpha1.SecretKey) string {
+	if ref.Namespace == "" {
+		return namespace
+	}
+	return ref.Namespace
+}
+
+func secretKey(ref *v1alpha1.SecretKey) string {
+	if ref.Key == "" {
+		return defaultSecretKey
+	}
+	return ref.Key
+}
+
+func granted(to, namespace string) bool {
+	for name := range strings.SplitSeq(to, ",") {
+		if strings.TrimSpace(name) == namespace {
+			return true
+		}
+	}
+	return false
+}
