@@ -113,7 +113,7 @@ test-e2e: servers ## run the built binary against real servers
 
 # A real Kubernetes with real containers, in namespaces of its own; see e2e/kubernetes/README.md. It needs root, says so where it
 # cannot run, and fails where CI is set.
-test-kubernetes: build servers
+test-kubernetes: build servers bin/helm
 	@.ci/timed "vet of e2e/kubernetes" sh -c 'cd e2e/kubernetes && $(GO) vet . ./cmd/... ./lab'
 	@.ci/timed "Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) test -count=1 -timeout 40m -v .'
 

@@ -56,7 +56,7 @@ func (l *Library) Known(ctx context.Context, name string) (*system.System, error
 	}
 	s, err := system.Compile(bareSystem(object))
 	if err != nil {
-		return nil, fmt.Errorf("System %s: %w", name, err)
+		return nil, fmt.Errorf("compile System %s: %w", name, err)
 	}
 	compiled.Store(key, s)
 	return s, nil
@@ -73,10 +73,18 @@ func bareSystem(s *v1alpha1.System) *v1alpha1.System {
 
 func systemObjectName(hash string) string { return "theseus-system-" + hash[:min(16, len(hash))] }
 
-// Keep is part of runner.Library.
+// Keep is part of runner.Library. What is kept already is not written again.
 func (l *Library) Keep(ctx context.Context, s *system.System) error {
 	owner, err := l.owner(ctx)
 	if err != nil {
+		return err
+	}
+	have := &corev1.ConfigMap{}
+	err = l.Live.Get(ctx, types.NamespacedName{Namespace: l.Cluster.Namespace, Name: systemObjectName(s.Hash())}, have)
+	switch {
+	case err == nil:
+		return l.own(ctx, have, owner)
+	case !apierrors.IsNotFound(err):
 		return err
 	}
 	text, err := yaml.Marshal(s.Source())
@@ -84,17 +92,16 @@ func (l *Library) Keep(ctx context.Context, s *system.System) error {
 		return fmt.Errorf("keep System %s: %w", s.Name(), err)
 	}
 	immutable := true
-	m := &corev1.ConfigMap{
+	err = l.API.Create(ctx, &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: l.Cluster.Namespace, Name: systemObjectName(s.Hash()),
 			Labels:          map[string]string{managedByLabel: managerName, systemHashLabel: s.Hash()[:min(63, len(s.Hash()))]},
 			OwnerReferences: []metav1.OwnerReference{owner},
 		},
 		Data: map[string]string{systemKey: string(text)}, Immutable: &immutable,
-	}
-	err = l.API.Create(ctx, m)
-	if apierrors.IsAlreadyExists(err) {
-		return l.own(ctx, m, owner)
+	})
+	if apierrors.IsAlreadyExists(err) { // by another Cluster, just now
+		return l.Keep(ctx, s)
 	}
 	return err
 }
@@ -108,11 +115,7 @@ func (l *Library) owner(ctx context.Context) (metav1.OwnerReference, error) {
 }
 
 // own adds this Cluster to those that refer to a kept System.
-func (l *Library) own(ctx context.Context, m *corev1.ConfigMap, owner metav1.OwnerReference) error {
-	have := &corev1.ConfigMap{}
-	if err := l.Live.Get(ctx, client.ObjectKeyFromObject(m), have); err != nil {
-		return err
-	}
+func (l *Library) own(ctx context.Context, have *corev1.ConfigMap, owner metav1.OwnerReference) error {
 	if slices.ContainsFunc(have.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == owner.UID }) {
 		return nil
 	}

@@ -111,7 +111,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if p.Rest && p.Act == nil {
 			return reconcile.Result{}, nil // until something changes
 		}
-		if !p.Again && (p.Act == nil || !p.Write || p.ActError != nil) {
+		if wait := !p.Again && (p.Act == nil || !p.Write || p.ActError != nil); wait {
 			return reconcile.Result{RequeueAfter: d.patience(p)}, nil
 		}
 	}

@@ -154,7 +154,7 @@ func (d drawing) windows(p *picture) {
 			text += " " + w.Label
 		}
 		p.Windows = append(p.Windows, box{X: x, Y: latencyTop, W: round(d.since(w.End) - x), H: failFoot - latencyTop, Class: string(w.Window)})
-		p.Labels = append(p.Labels, tick{X: x, Y: labelTop - labelRow*float64(i%2), Text: text}) // neighbours never share a row
+		p.Labels = append(p.Labels, tick{X: x, Y: labelTop - labelRow*float64(i%2), Text: text}) // neighbors never share a row
 	}
 }
 

@@ -148,7 +148,7 @@ type Credentials struct {
 }
 
 // BackupPlace is where backups go.
-// +kubebuilder:validation:XValidation:rule="!has(self.claim) || self.claim == '' || self.url.startsWith('file://')",message="a claim is only for a place of the scheme file: leave it away, or write the url as file:///PATH",fieldPath=".claim"
+// +kubebuilder:validation:XValidation:rule="!has(self.claim) || size(self.claim) == 0 || self.url.startsWith('file://')",message="a claim is only for a place of the scheme file: leave it away, or write the url as file:///PATH",fieldPath=".claim"
 type BackupPlace struct {
 	// URL of the place. Schemes: file, s3, gs, azblob. Examples: file:///var/backups/kv, s3://bucket/kv.
 	// +kubebuilder:validation:MaxLength=1024

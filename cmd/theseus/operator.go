@@ -16,15 +16,18 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"theseus.dev/backup"
 	"theseus.dev/local"
 	"theseus.dev/operator"
+	"theseus.dev/operator/admission"
 )
 
 func newOperator(a *app) *cobra.Command {
-	o := operator.Options{Shipped: known}
+	o, w := operator.Options{Shipped: known}, webhookFlags{}
 	c := &cobra.Command{
 		Use:   "operator",
 		Short: "Drive the Clusters of a Kubernetes cluster",
@@ -34,7 +37,7 @@ takes the connection from $KUBECONFIG.`,
 		Example: `  theseus operator --image registry.example/theseus:1.0
   theseus operator --namespace team-a --namespace team-b --leader-elect`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.operator(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.operator(c.Context(), o, w) },
 	}
 	f := c.Flags()
 	f.StringSliceVar(&o.Namespaces, "namespace", nil, "namespace to watch; may be given more than once (default all)")
@@ -43,14 +46,37 @@ takes the connection from $KUBECONFIG.`,
 	f.StringVar(&o.MetricsAddress, "metrics-bind-address", ":8080", "where metrics are served; 0 for nowhere")
 	f.StringVar(&o.HealthAddress, "health-probe-bind-address", ":8081", "where health is served; 0 for nowhere")
 	f.StringVar(&o.Image, "image", os.Getenv("THESEUS_IMAGE"), "image of this program, for Jobs and for pulling images beforehand (default $THESEUS_IMAGE)")
+	f.IntVar(&w.port, "webhook-port", 0, "where admission is served; 0 for nowhere")
+	f.StringVar(&w.service, "webhook-service", "theseus-webhook", "service under which the API server reaches it")
 	return c
 }
 
-func (a *app) operator(ctx context.Context, o operator.Options) error {
+type webhookFlags struct {
+	port    int
+	service string
+}
+
+// admit serves admission beside the reconcilers.
+func (w webhookFlags) admit(o operator.Options) func(manager.Manager) error {
+	return func(m manager.Manager) error {
+		certificates, err := admission.NewCertificates(m.GetConfig(), o.Namespace, w.service)
+		if err != nil {
+			return err
+		}
+		return admission.Setup(m, admission.Options{Port: w.port, Certificates: certificates, Library: func(key types.NamespacedName) admission.Library {
+			return &operator.Library{API: m.GetClient(), Live: m.GetAPIReader(), Shipped: o.Shipped, Cluster: key}
+		}})
+	}
+}
+
+func (a *app) operator(ctx context.Context, o operator.Options, w webhookFlags) error {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.err, nil)))
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return inputNext("run it in a pod, or set KUBECONFIG", "connect to Kubernetes: %w", err)
+	}
+	if w.port != 0 {
+		o.More = w.admit(o)
 	}
 	if at := faults("operator", "api"); at != nil {
 		o.Wrap = func(next http.RoundTripper) http.RoundTripper { return faultyTransport{next, at} }

@@ -183,8 +183,17 @@ func (c *cluster) get(ctx context.Context, name string) (*v1alpha1.Cluster, erro
 func (c *cluster) patch(name string, change map[string]any) error {
 	text, err := json.Marshal(change)
 	must(c.t, err)
-	_, err = c.any.Resource(clusters).Namespace(c.namespace).Patch(c.t.Context(), name, types.MergePatchType, text, metav1.PatchOptions{})
+	return c.patchText(name, string(text))
+}
+
+func (c *cluster) patchText(name, text string) error {
+	_, err := c.any.Resource(clusters).Namespace(c.namespace).Patch(c.t.Context(), name, types.MergePatchType, []byte(text), metav1.PatchOptions{})
 	return err
+}
+
+func (c *cluster) patchAnnotation(name, key, value string) {
+	c.t.Helper()
+	must(c.t, c.patch(name, map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: value}}}))
 }
 
 func (c *cluster) upgradeTo(name, version string) {

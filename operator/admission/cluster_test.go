@@ -156,7 +156,7 @@ func rows(t testing.TB) []row {
 		{name: "unlisted version", create: true, new: version("3.9.0"), want: `spec.version: "3.9.0" is not listed; use one of`},
 		{name: "unreadable version", create: true, new: version("latest"), want: `spec.version: "latest" does not begin with a number`},
 		{name: "no version", create: true, new: version(""), want: "spec.version: is missing"},
-		{name: "unknown option", create: true, new: option("colour", "red"), want: `spec.options.colour: is no option of store; did you mean color`},
+		{name: "unknown option", create: true, new: option("colr", "red"), want: `spec.options.colr: is no option of store; did you mean color`},
 		{name: "value of an option", create: true, new: option("quota", "much"), want: `spec.options.quota: "much" does not match`},
 		{name: "unknown component", create: true, new: func(s *specs) { s.Components["stor"] = v1alpha1.ComponentSpec{} }, want: `spec.components.stor: is no component of store`},
 		{name: "replicas", create: true, new: replicas(0), want: `spec.components.store.replicas: "0" is not between 1 and 99`},
