@@ -34,6 +34,7 @@ type cluster struct {
 	dir       string
 	env       []string
 	component string        // whose members are meant
+	port      string        // for clients of these; default 7000
 	patience  time.Duration // of every wait and every command
 }
 
@@ -279,7 +280,7 @@ func (c *cluster) address(i int) string {
 	if err != nil {
 		c.Fatalf("read the addresses: %v", err)
 	}
-	return all[c.member(i)] + ":7000"
+	return all[c.member(i)] + ":" + or(c.port, "7000")
 }
 
 // processes of a member, as its shim wrote them down.

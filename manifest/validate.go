@@ -211,21 +211,7 @@ func (v *validator) options() {
 	if v.s == nil {
 		return
 	}
-	known := v.s.API().Options
-	for _, name := range slices.Sorted(maps.Keys(v.spec.Options)) {
-		path, value := "spec.options."+name, v.spec.Options[name]
-		option, ok := known[name]
-		if !ok {
-			v.Add(path, "", "is no option of "+v.s.Name(), system.OneOf(name, slices.Collect(maps.Keys(known))))
-			continue
-		}
-		if option.Pattern != "" && !regexp.MustCompile(`^(?:`+option.Pattern+`)$`).MatchString(value) {
-			v.Add(path, value, "does not match "+option.Pattern, "write a value that does")
-		}
-		if option.Since != "" && v.spec.Version != "" && v.s.Compare(v.spec.Version, option.Since) < 0 {
-			v.Add(path, value, "is an option from version "+option.Since+" on", "leave it away with version "+v.spec.Version)
-		}
-	}
+	v.Errors = append(v.Errors, v.s.CheckOptions(v.spec)...)
 }
 
 func (v *validator) programs() {

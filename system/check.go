@@ -44,6 +44,7 @@ func (c *checker) system() {
 	for _, name := range slices.Sorted(maps.Keys(api.Options)) {
 		c.option("options."+name, name, api.Options[name])
 	}
+	c.optionRules()
 	c.edgeList()
 	for i := range api.Components {
 		c.component(&api.Components[i])
@@ -202,6 +203,10 @@ func (c *checker) edge(i int) {
 		c.errs.Add(path+".backup", string(e.Backup), "cannot be kept: the System does not say how a backup is taken", "add backup.run")
 	}
 	c.finalizing(path, e)
+	options := slices.Collect(maps.Keys(c.api().Options))
+	c.references(path+".changes", e.Changes, "options", options)
+	c.references(path+".requires", e.Requires, "options", options)
+	c.recreateVolumes(path+".recreateVolumes", e)
 	c.references(path+".needs", e.Needs, "needs", slices.Collect(maps.Keys(c.api().Needs)))
 	c.hopHooks(path+".before", e.Before)
 	c.hopHooks(path+".after", e.After)
@@ -211,6 +216,25 @@ func (c *checker) edge(i int) {
 		c.noThen(path, finalized)
 	}
 	c.s.verify, c.s.finalized = append(c.s.verify, verify), append(c.s.finalized, finalized)
+}
+
+// recreateVolumes checks that members lose their data one at a time.
+func (c *checker) recreateVolumes(path string, e *v1alpha1.Edge) {
+	var names []string
+	for i := range c.api().Components {
+		names = append(names, c.api().Components[i].Name)
+	}
+	c.references(path, e.RecreateVolumes, "components", names)
+	if len(e.RecreateVolumes) > 0 && e.Strategy == v1alpha1.Recreate {
+		c.errs.Add(path, strings.Join(e.RecreateVolumes, ", "), "would be without data all at once with strategy: Recreate", "write strategy: Rolling")
+	}
+	for _, name := range e.RecreateVolumes {
+		for i := range c.api().Components {
+			if k := &c.api().Components[i]; k.Name == name && len(k.Settled) == 0 {
+				c.errs.Add(path, name, "has no rules of settled, so that nobody would know when the data has come back", "add settled to the component")
+			}
+		}
+	}
 }
 
 // noThen refuses rules that compare with earlier answers where none are kept: they would never hold.
@@ -312,7 +336,7 @@ func (c *checker) first() string {
 }
 
 // hooks checks a list of hooks; their names stand for them in the journal.
-func (c *checker) hooks(path string, hooks []v1alpha1.Hook) {
+func (c *checker) hooks(path string, hooks []v1alpha1.Hook, vars variables) {
 	seen := map[string]bool{}
 	for i := range hooks {
 		h := &hooks[i]
@@ -325,24 +349,24 @@ func (c *checker) hooks(path string, hooks []v1alpha1.Hook) {
 			c.errs.Add(at, h.Name, "is the name of two hooks of one list", "give each a name of its own")
 		}
 		seen[h.Name] = true
-		c.hook(at, h)
+		c.hook(at, h, vars)
 	}
 }
 
 // hopHooks checks hooks around a whole hop.
 func (c *checker) hopHooks(path string, hooks []v1alpha1.Hook) {
-	c.hooks(path, hooks)
+	c.hooks(path, hooks, memberVariables)
 	for i := range hooks {
 		c.noHand(path+"."+hooks[i].Name, &hooks[i].Action)
 	}
 }
 
-func (c *checker) hook(path string, h *v1alpha1.Hook) {
+func (c *checker) hook(path string, h *v1alpha1.Hook, vars variables) {
 	enum(c, path+".onFailure", h.OnFailure, v1alpha1.HookPauses, v1alpha1.HookWarns)
 	if *h.Retries < 0 || *h.Retries > 100 {
 		c.errs.Add(path+".retries", strconv.Itoa(int(*h.Retries)), "is not between 0 and 100", "write how often the hook is tried again")
 	}
-	c.action(path, &h.Action, memberVariables)
+	c.action(path, &h.Action, vars)
 	c.s.actions[path] = &h.Action
 }
 

@@ -57,10 +57,10 @@ func (c *checker) component(api *v1alpha1.Component) {
 		c.duration(path+".soak", api.Soak, maxTimeout)
 	}
 	if api.Drain != nil {
-		c.hook(path+".drain", api.Drain)
+		c.hook(path+".drain", api.Drain, hookVariables)
 	}
-	c.hooks(path+".before", api.Before)
-	c.hooks(path+".after", api.After)
+	c.hooks(path+".before", api.Before, hookVariables)
+	c.hooks(path+".after", api.After, hookVariables)
 	c.s.components = append(c.s.components, compiled)
 }
 

@@ -123,7 +123,11 @@ func (c *checker) selects(path string, e *expression, ch chain, in place) bool {
 		names = slices.Collect(maps.Keys(c.api().Options))
 	case "reply":
 		names = []string{"status", "json", "text"}
-	case "m", "x", "to", "then":
+	case "replicas":
+		for i := range c.api().Components {
+			names = append(names, c.api().Components[i].Name)
+		}
+	case "m", "x", "to", "hand", "then":
 		return c.selectsMember(path, e, ch, in)
 	default:
 		return true

@@ -32,13 +32,13 @@ type expression struct {
 // environment is the one CEL environment: strings, lists and math beside the
 // standard functions, and no macro that could hide what an expression uses.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	return cel.NewEnv(append(declarations(),
+	return cel.NewEnv(append(append(declarations(),
 		cel.EnableMacroCallTracking(),
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserExpressionSizeLimit(maxExpression),
 		cel.ParserRecursionLimit(64),
 		ext.Strings(), ext.Lists(), ext.Math(), ext.Sets(),
-	)...)
+	), sizes()...)...)
 })
 
 // newExpression compiles; the error is for people and says where.

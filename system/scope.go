@@ -50,8 +50,11 @@ type Scope struct {
 	// Version that is wanted, and From that the hop leaves.
 	Version, From string
 	Options       map[string]string
-	M             *Member
-	To            *Member
+	// Replicas are numbers of members by component, for rules about options.
+	Replicas map[string]int64
+	M        *Member
+	// To is who takes over in a handover; in a hook around the replacement of a member, that member (hand).
+	To *Member
 	// All members of the component, by ordinal.
 	All []*Member
 	// Then are the answers of each member when the step began, by member name; m's are seen as then.

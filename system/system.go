@@ -20,6 +20,7 @@ type System struct {
 	edges      []edge
 	components []*Component
 	needs      map[string]*Rule
+	rules      []*optionRule
 	verify     [][]*Rule
 	finalized  []*Rule
 	actions    map[string]*v1alpha1.Action

@@ -32,7 +32,7 @@ var cheap = []string{
 	operators.Equals, operators.NotEquals, operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals,
 	operators.Subtract, operators.Multiply, operators.Divide, operators.Modulo, operators.Negate,
 	operators.Index, operators.In, operators.Add,
-	"size", "startsWith", "endsWith", "contains", "matches", "int", "uint", "double", "string", "bool",
+	"quantity", "jvmSize", "size", "startsWith", "endsWith", "contains", "matches", "int", "uint", "double", "string", "bool",
 }
 
 func findUses(tree *ast.AST) uses {
@@ -229,7 +229,7 @@ func (u *uses) unanswered(sc *Scope) string {
 	}
 	members := sc.All
 	if sc.To != nil {
-		if q := firstMissing(sc.To.Answers, u.questions("to")); q != "" {
+		if q := firstMissing(sc.To.Answers, append(u.questions("to"), u.questions("hand")...)); q != "" {
 			return q + " of " + sc.To.Name
 		}
 	}

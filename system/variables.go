@@ -14,7 +14,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	switch name {
 	case "m":
 		return (*memberValue)(a.M), a.M != nil
-	case "to":
+	case "to", "hand":
 		return (*memberValue)(a.To), a.To != nil
 	case "all":
 		return a.members(), a.All != nil
@@ -22,6 +22,8 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return a.then()
 	case "options":
 		return a.Options, a.Options != nil
+	case "replicas":
+		return a.Replicas, a.Replicas != nil
 	case "reply":
 		return a.Reply, a.Reply != nil
 	}
@@ -73,11 +75,13 @@ var (
 	memberVariables   = append(baseVariables[:4:4], "m", "all")
 	ruleVariables     = append(memberVariables[:6:6], "then")
 	handoverVariables = append(memberVariables[:6:6], "to")
-	replyVariables    = append(handoverVariables[:7:7], "reply")
+	hookVariables     = append(memberVariables[:6:6], "hand")
+	replyVariables    = append(handoverVariables[:7:7], "hand", "reply")
 	backupVariables   = append(memberVariables[:6:6], "out", "file")
 	// A program is chosen before there is a member, and started without knowing the version before.
 	programVariables = variables{"cluster", "version", "options"}
 	startVariables   = variables{"cluster", "version", "options", "m", "all"}
+	optionVariables  = variables{"version", "options", "replicas"}
 )
 
 // declarations declare every variable; the place narrows them.
@@ -89,6 +93,8 @@ func declarations() []cel.EnvOption {
 		cel.Variable("reply", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("m", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("to", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("hand", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("replicas", cel.MapType(cel.StringType, cel.IntType)),
 	}
 	for _, name := range []string{"cluster", "version", "from", "out", "file"} {
 		options = append(options, cel.Variable(name, cel.StringType))

@@ -225,6 +225,19 @@ func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
 		if err := checkScale(sys, &a.Target.Spec, &a.Base.Spec); err != nil {
 			return err
 		}
+		if err := checkFixed(sys, &a.Base.Spec, &a.Target.Spec); err != nil {
+			return err
+		}
+	}
+	if a.Kind == v1alpha1.AttemptUpgrade {
+		if err := checkTogether(sys, &a.Base.Spec, &a.Target.Spec, a.Hops); err != nil {
+			return err
+		}
+	}
+	if a.Kind != v1alpha1.AttemptStart {
+		if err := checkOptions(sys, a); err != nil {
+			return err
+		}
 	}
 	spec := &a.Target.Spec
 	for _, h := range a.Hops {
@@ -433,10 +446,16 @@ func (s *Scene) resume() {
 }
 
 // CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a
-// webhook ask before they accept one. A nil error with edits: Defer means that the edit waits for the attempt's end.
+// webhook ask before they accept one; where no attempt runs, whether it may come together with another version. A nil error with edits: Defer means that the edit waits for the attempt's end.
 func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
 	a := status.Attempt
 	if a == nil || a.Phase.Ended() {
+		if hops, ok := changesVersion(sys, status, new); ok {
+			return checkTogether(sys, &status.Applied.Spec, new, hops)
+		}
+		if status.Applied != nil {
+			return checkFixed(sys, &status.Applied.Spec, new)
+		}
 		return nil
 	}
 	if !sys.SameVersion(old.Version, new.Version) {

@@ -312,7 +312,7 @@ func (d *Decider) undoFirst(s *Scene, i int) int {
 		return i
 	}
 	c := s.sys.Component(st.Component)
-	if c == nil || !c.API().NeedsFirst {
+	if c == nil || !s.needsFirst(c) {
 		return i
 	}
 	for j := i - 1; j >= 0; j-- {
@@ -325,6 +325,11 @@ func (d *Decider) undoFirst(s *Scene, i int) int {
 		}
 	}
 	return i
+}
+
+func (s *Scene) needsFirst(c *system.Component) bool {
+	at := slices.Index(s.sys.Components(), c)
+	return c.API().NeedsFirst || c.API().NeedsFirstAlone && at > 0 && s.replicas(s.sys.Components()[at-1]) == 1
 }
 
 // turn makes a step go back: what it remembers of the way forward does not count any more.

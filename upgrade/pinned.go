@@ -13,9 +13,10 @@ func PinnedOf(status *v1alpha1.ClusterStatus, systems map[string]*system.System,
 	}
 	var candidates []*v1alpha1.Pinned
 	if a := status.Attempt; a != nil && !a.Phase.Ended() {
-		target := a.Target.DeepCopy()
-		target.Spec.Version = a.Hops[a.Hop].To
-		candidates = append(candidates, target, a.Base)
+		if sys := systems[a.Target.System.Hash]; sys != nil {
+			candidates = append(candidates, TargetOf(sys, a))
+		}
+		candidates = append(candidates, a.Base)
 	}
 	for _, p := range append(candidates, status.Applied) {
 		if p == nil || systems[p.System.Hash] == nil {

@@ -66,9 +66,7 @@ func edgeOf(sys *system.System, index int32) *v1alpha1.Edge {
 
 // hopTarget is what the members run with at the end of the current hop.
 func (s *Scene) hopTarget() *v1alpha1.Pinned {
-	p := s.attempt.Target
-	p.Spec.Version = s.Hop().To
-	return &p
+	return TargetOf(s.sys, s.attempt)
 }
 
 // wanted is what the members of a component shall run now: the hop's target, or what was before when going back.
@@ -122,7 +120,7 @@ func (in *Input) scope(sys *system.System, a *v1alpha1.Attempt) system.Scope {
 	sc := system.Scope{Cluster: in.Cluster.Name}
 	spec := &in.Cluster.Spec
 	if a != nil {
-		spec = &a.Target.Spec
+		spec = &TargetOf(sys, a).Spec
 		sc.From, sc.Version = a.Hops[a.Hop].From, a.Hops[a.Hop].To
 	} else {
 		sc.Version = spec.Version

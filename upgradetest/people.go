@@ -65,6 +65,10 @@ func (w *World) want(st *v1alpha1.ClusterStatus) {
 		w.edit("a lower version set back", func(s *v1alpha1.ClusterSpec) { s.Version = st.Applied.Spec.Version })
 		return
 	}
+	if spec.Version != st.Applied.Spec.Version && spec.Options["tune"] != st.Applied.Spec.Options["tune"] && w.rand.IntN(3) == 0 {
+		w.edit("option set back", func(s *v1alpha1.ClusterSpec) { s.Options = st.Applied.Spec.Options }) // it may be refused
+		return
+	}
 	if spec.Version != st.Applied.Spec.Version || spec.Options["tune"] != st.Applied.Spec.Options["tune"] {
 		return // it is about to begin
 	}
@@ -77,6 +81,10 @@ func (w *World) want(st *v1alpha1.ClusterStatus) {
 	case at < len(versions)-1 && w.rand.IntN(5) > 0:
 		w.edit("version", func(s *v1alpha1.ClusterSpec) {
 			s.Version = versions[min(at+1+weighted(w.rand, 70, 20, 10), len(versions)-1)]
+			if w.rand.IntN(4) == 0 {
+				w.people.tune++
+				s.Options = map[string]string{"tune": fmt.Sprint(w.people.tune)}
+			}
 		})
 		w.spoil()
 	case w.rand.IntN(2) == 0:

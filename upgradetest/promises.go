@@ -18,6 +18,7 @@ type checks struct {
 	active   time.Duration   // that a controller looked at the running attempt, since the step last could have begun to wait
 	activeOf string          // the attempt and step that active counts for
 	actions  map[string]int  // effects by attempt, hop, action and member
+	runs     map[int64]int64 // the attempt that wanted a run: its effect may come after it
 	forgiven int             // how often a person let unknown outcomes be done again
 	good     time.Duration   // that a failed attempt's cluster looked good
 	wait     *v1alpha1.WaitingFor
@@ -56,6 +57,8 @@ func (c *checks) act(w *World, p *pass, i v1alpha1.Intent) {
 	}
 	sight := &sights{p: p, a: a, sys: p.systemOf(st), back: a.Phase == v1alpha1.PhaseRollingBack}
 	switch i.Act {
+	case v1alpha1.ActRun:
+		c.runs[i.ID] = a.ID
 	case v1alpha1.ActStop:
 		c.p2backupBeforeDisruption(w, a, i)
 		c.p5lastMemberFinalizes(w, sight, i)
@@ -103,7 +106,11 @@ func (s *sights) wanted(component string) string {
 		return s.before(component)
 	}
 	target := s.a.Target
-	target.Spec.Version = s.a.Hops[s.a.Hop].To
+	h := s.a.Hops[s.a.Hop]
+	target.Spec.Version = h.To
+	if h.Edge >= 0 && s.a.Base != nil && !slices.Contains(s.sys.Edge(int(h.Edge)).Changes, "tune") {
+		target.Spec.Options = s.a.Base.Spec.Options // it has changed already, or does so in a later hop
+	}
 	return s.sys.Revision(&target, component, target.Spec.Version)
 }
 
@@ -655,7 +662,11 @@ func (c *checks) happened(w *World, i v1alpha1.Intent) {
 	if err != nil || action.OnUnknown == v1alpha1.RepeatOnUnknown {
 		return
 	}
-	key := fmt.Sprint(a.ID, i.From, i.Action, i.Member)
+	of, known := c.runs[i.ID]
+	if !known {
+		of = a.ID
+	}
+	key := fmt.Sprint(of, i.From, i.Action, i.Member)
 	if c.actions[key]++; c.actions[key] > 1+c.forgiven {
 		w.broke("promise 11", "%s is done on %s %d times", i.Action, i.Member, c.actions[key])
 	}

@@ -202,6 +202,9 @@ func (s *shape) edge(r *rand.Rand, from, to string) v1alpha1.Edge {
 	if r.IntN(5) == 0 {
 		e.Needs = []string{"fresh"}
 	}
+	if r.IntN(3) == 0 {
+		e.Changes = []string{"tune"}
+	}
 	if r.IntN(6) == 0 {
 		h := *hook(r, "warn", ":p/warn")
 		h.Where = v1alpha1.OnEach

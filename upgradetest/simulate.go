@@ -65,7 +65,7 @@ func newWorld(seed uint64, tell bool) *World {
 	w := &World{seed: seed, rand: r, shape: shapeOf(r.Uint64()), kube: r.IntN(2) == 0, tell: tell,
 		leaders: map[string]*member{}, configured: map[string]revision{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{},
 		backups: map[string]upgrade.Outcome{}, bad: map[string]Fault{}, systems: map[string]*system.System{}, outcomes: map[string]int32{},
-		decider: upgrade.New(), level: versions[0], checks: checks{asked: map[string]bool{}, actions: map[string]int{}}}
+		decider: upgrade.New(), level: versions[0], checks: checks{asked: map[string]bool{}, actions: map[string]int{}, runs: map[int64]int64{}}}
 	w.drawFaults()
 	w.known = w.shape.variants[0]
 	for _, s := range w.shape.variants {

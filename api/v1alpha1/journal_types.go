@@ -325,6 +325,9 @@ type Hand struct {
 	// Since is when the soak began, on the attempt's clock.
 	// +optional
 	Since *metav1.Duration `json:"since,omitempty"`
+	// Volume is the name that the member's new volume gets, where the hop renews it.
+	// +optional
+	Volume string `json:"volume,omitempty"`
 }
 
 // RunRef is one run of an action.
@@ -358,6 +361,7 @@ const (
 	ActRun       ActKind = "Run"       // begin a run of an action
 	ActBackup    ActKind = "Backup"    // begin to take a backup
 	ActPrepare   ActKind = "Prepare"   // begin to get what the target needs to every machine
+	ActRenew     ActKind = "Renew"     // replace a member's volume by an empty one: its data is gone
 )
 
 // Intent is an act with everything that it depends on. It is conditional: a stop names the incarnation, a
@@ -387,9 +391,18 @@ type Intent struct {
 	// To is the member that takes over.
 	// +optional
 	To string `json:"to,omitempty"`
-	// Name of a backup.
+	// Name of a backup, or of the new volume of a renew.
 	// +optional
 	Name string `json:"name,omitempty"`
+	// Volume that a renew is meant for, or that a start may be made on. Another one is left alone.
+	// +optional
+	Volume string `json:"volume,omitempty"`
+	// OnlyOn is, of a configure, how the name of a volume begins that new processes may start on; NeverOn, how it begins where
+	// they may not. Where the platform itself starts processes, it must keep that.
+	// +optional
+	OnlyOn string `json:"onlyOn,omitempty"`
+	// +optional
+	NeverOn string `json:"neverOn,omitempty"`
 	// From is the version that the hop leaves.
 	// +optional
 	From string `json:"from,omitempty"`

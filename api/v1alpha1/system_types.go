@@ -60,6 +60,12 @@ type SystemSpec struct {
 	// Restore says how the data folder of a new member is made from a backup.
 	// +optional
 	Restore *RestoreMethod `json:"restore,omitempty"`
+	// Rules are what the options of a Cluster must keep, with its version and its numbers of members. They are checked before
+	// anything is done.
+	// +optional
+	// +listType=map
+	// +listMapKey=rule
+	Rules []OptionRule `json:"rules,omitempty"`
 	// Actions are named things done to members; edges and rules refer to them by name.
 	// +optional
 	Actions map[string]Action `json:"actions,omitempty"`
@@ -210,6 +216,17 @@ type Edge struct {
 	// Without them there is none.
 	// +optional
 	UndoAfter []string `json:"undoAfter,omitempty"`
+	// Changes are the options that a Cluster may change together with its version on this edge: a member gets the new version and
+	// the new options in one replacement, and the old ones when it goes back. Other changes beside a new version are refused.
+	// +optional
+	Changes []string `json:"changes,omitempty"`
+	// Requires are the options that must have a value before the hop begins.
+	// +optional
+	Requires []string `json:"requires,omitempty"`
+	// RecreateVolumes are the components whose members must start with an empty volume, because the new version cannot read
+	// the data of the old one; it comes back by replication. One member at a time, and on the way back again.
+	// +optional
+	RecreateVolumes []string `json:"recreateVolumes,omitempty"`
 	// Needs are the named rules that must hold before the first disruption of the hop.
 	// +optional
 	Needs []string `json:"needs,omitempty"`
@@ -294,6 +311,9 @@ type Component struct {
 	// also rolled back after it, in forward order.
 	// +optional
 	NeedsFirst bool `json:"needsFirst,omitempty"`
+	// NeedsFirstAlone is as needsFirst, but only where the component before it has one member.
+	// +optional
+	NeedsFirstAlone bool `json:"needsFirstAlone,omitempty"`
 }
 
 // Workload is a kind of Kubernetes object that makes pods.
@@ -552,7 +572,24 @@ type Option struct {
 	// Pattern is a regular expression that the whole value must match.
 	// +optional
 	Pattern string `json:"pattern,omitempty"`
+	// Fixed is set for an option that cannot change any more once the cluster was created.
+	// +optional
+	Fixed bool `json:"fixed,omitempty"`
 	// From and later the option exists, a version. Example: "3.6".
 	// +optional
 	Since string `json:"since,omitempty"`
+}
+
+// OptionRule is something that the options of a Cluster must keep.
+type OptionRule struct {
+	// Rule is the name. Example: "memory of the segment store".
+	Rule string `json:"rule"`
+	// Versions are those that the rule counts for, a range. Default: all. Example: ">=0.7".
+	// +optional
+	Versions string `json:"versions,omitempty"`
+	// Is is an expression over options, version and replicas (numbers of members by component) that must be true.
+	// Example: "jvmSize(options.heap) + jvmSize(options.direct) <= quantity(options.memory)".
+	Is string `json:"is"`
+	// Remedy says what to do where it is not. Example: "raise memory, or lower heap or direct".
+	Remedy string `json:"remedy"`
 }

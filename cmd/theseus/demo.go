@@ -122,12 +122,12 @@ func (d *demo) upgradeAndBack(ctx context.Context, m *measuring) error {
 	}
 	d.chapter("the upgrade: two hops, a backup before each")
 	m.Mark(probe.Upgrade, demoFrom+" → "+demoTo)
-	if err := d.upgrade(ctx, demoName, upgradeFlags{to: demoTo}); err != nil {
+	if err := d.upgrade(ctx, demoName, upgradeFlags{wish: wish{to: demoTo}}); err != nil {
 		return err
 	}
 	d.chapter("a broken " + demoBroken + ": it serves, and dies some seconds later")
 	m.Mark(probe.Upgrade, demoTo+" → "+demoBroken+" and back")
-	err := d.upgrade(ctx, demoName, upgradeFlags{to: demoBroken})
+	err := d.upgrade(ctx, demoName, upgradeFlags{wish: wish{to: demoBroken}})
 	return d.wentBack(err)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,7 +13,7 @@ import (
 )
 
 func newPlan(a *app) *cobra.Command {
-	var to string
+	var f wish
 	c := &cobra.Command{
 		Use:   "plan NAME [--to VERSION]",
 		Short: "Show what an upgrade would do, and change nothing",
@@ -24,10 +25,10 @@ Nothing is changed.`,
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.showPlan(c.Context(), args[0], to)
+			return a.showPlan(c.Context(), args[0], f)
 		},
 	}
-	c.Flags().StringVar(&to, "to", "", "the version to go to (default: what the spec asks for)")
+	f.flags(c, a, "the version to go to (default: what the spec asks for)")
 	return c
 }
 
@@ -39,15 +40,23 @@ type target struct {
 }
 
 // planTo plans the way to a version, or refuses it. Nothing is changed.
-func (k *opened) planTo(ctx context.Context, version string) (*target, error) {
+func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
+	version := f.to
 	t := &target{spec: k.cluster.Spec.DeepCopy(), again: version != "" && k.cluster.Status.FailedTarget == version}
 	if version != "" {
 		t.spec.Version = version
+		if t.spec.Options == nil && len(f.set) > 0 {
+			t.spec.Options = map[string]string{}
+		}
+		maps.Copy(t.spec.Options, f.set)
 		if err := k.mayGoTo(version); err != nil {
 			return nil, err
 		}
-		if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, t.spec); err != nil {
-			return nil, inputError(err)
+		// Without an attempt, what may change together is what the System says that the upgrade would take: planFor asks it.
+		if k.attempt() != nil {
+			if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, t.spec); err != nil {
+				return nil, inputError(err)
+			}
 		}
 	}
 	var err error
@@ -86,12 +95,12 @@ func (t *target) versions() []string {
 	return out
 }
 
-func (a *app) showPlan(ctx context.Context, name, to string) error {
+func (a *app) showPlan(ctx context.Context, name string, f wish) error {
 	k, err := a.open(name)
 	if err != nil {
 		return err
 	}
-	t, err := k.planTo(ctx, to)
+	t, err := k.planTo(ctx, f)
 	if err != nil {
 		return err
 	}
@@ -106,7 +115,7 @@ func (a *app) showPlan(ctx context.Context, name, to string) error {
 func (a *app) showPlanTo(ctx context.Context, name, to string) error {
 	talk := *a
 	talk.out, talk.json = a.err, false
-	return talk.showPlan(ctx, name, to)
+	return talk.showPlan(ctx, name, wish{to: to})
 }
 
 func (a *app) printPlan(name string, p *upgrade.Plan) {

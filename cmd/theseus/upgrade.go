@@ -2,13 +2,47 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 type upgradeFlags struct {
-	to     string
+	wish
 	dryRun bool
+}
+
+// wish is what a person wants of the next upgrade.
+type wish struct {
+	to  string
+	set map[string]string // options that change together with the version
+}
+
+// flags defines the flags of a wish. A value may hold commas.
+func (f *wish) flags(c *cobra.Command, a *app, to string) {
+	c.Flags().StringVar(&f.to, "to", "", to)
+	c.Flags().Var((*settings)(&f.set), "set", "an option that changes together with the version, as name=value; may be repeated")
+	if err := c.RegisterFlagCompletionFunc("to", a.completeVersions); err != nil {
+		panic(err) // the flag is defined above
+	}
+}
+
+// settings are name=value, each once.
+type settings map[string]string
+
+func (s *settings) String() string { return "" }
+func (s *settings) Type() string   { return "name=value" }
+func (s *settings) Set(text string) error {
+	name, value, ok := strings.Cut(text, "=")
+	if !ok || name == "" {
+		return fmt.Errorf("%q is not name=value", text)
+	}
+	if *s == nil {
+		*s = settings{}
+	}
+	(*s)[name] = value
+	return nil
 }
 
 func newUpgrade(a *app) *cobra.Command {
@@ -19,7 +53,8 @@ func newUpgrade(a *app) *cobra.Command {
 		Long: `Upgrade a cluster to a version, in as many hops as its System needs, with a
 backup first where the hop asks for one. Without --to it goes on where an
 earlier command stopped. Ctrl-C leaves the members serving; the next
-command continues.`,
+command continues. With --set an option changes together with the version,
+where the System lists it for the way there: each member is replaced once.`,
 		Example: `  theseus upgrade kv --to 3.6.16
   theseus upgrade kv --to 3.7.3 --dry-run
   theseus upgrade kv                        go on`,
@@ -27,26 +62,26 @@ command continues.`,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.upgrade(c.Context(), args[0], f) },
 	}
-	c.Flags().StringVar(&f.to, "to", "", "the version to go to")
+	f.flags(c, a, "the version to go to")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
-	if err := c.RegisterFlagCompletionFunc("to", a.completeVersions); err != nil {
-		panic(err) // the flag is defined above
-	}
 	return c
 }
 
 func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 	if f.dryRun {
-		return a.showPlan(ctx, name, f.to)
+		return a.showPlan(ctx, name, f.wish)
 	}
 	k, err := a.open(name)
 	if err != nil {
 		return err
 	}
+	if f.to == "" && len(f.set) > 0 {
+		return inputErrorf("--set goes with --to; to change an option alone, edit the cluster's file and bring it up again")
+	}
 	if f.to == "" {
 		return k.driveTo(ctx, wantEnd, nil)
 	}
-	p, err := k.planTo(ctx, f.to)
+	p, err := k.planTo(ctx, f.wish)
 	if err != nil {
 		return err
 	}

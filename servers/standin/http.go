@@ -27,6 +27,7 @@ func (m *member) handler() http.Handler {
 	mux.HandleFunc("GET /backup", m.slowed(m.whenReady(m.getBackup)))
 	mux.HandleFunc("POST /admin/{action}", m.slowed(m.postAction))
 	mux.HandleFunc("GET /metrics", m.slowed(m.getMetrics))
+	m.handlePlayed(mux)
 
 	mux.HandleFunc("POST /peer/state", func(w http.ResponseWriter, _ *http.Request) { reply(w, m.peerState()) })
 	mux.HandleFunc("POST /peer/dump", func(w http.ResponseWriter, _ *http.Request) { reply(w, m.store.dump()) })

@@ -11,6 +11,14 @@
 // Without --version the version is what follows the dash in the name of the
 // program: a symlink standin-1.2.0 is version 1.2.0.
 //
+// # In the place of other software
+//
+// Called asd-VERSION or pravega-VERSION it plays a server of Aerospike or of Pravega, and called asinfo or asbackup a tool of
+// Aerospike: enough of each that the shipped Systems are used as they are. The command line is then that of the other
+// software, and who the member is stands in its environment:
+//
+//	STANDIN_MEMBER, STANDIN_DATA, STANDIN_KNOBS, STANDIN_PEERS as the flags; STANDIN_LISTEN=ADDR,ADDR,...
+//
 // # What it answers
 //
 //	GET  /health         {"health":"true"} or "false"; true once it is ready
@@ -69,11 +77,18 @@ const (
 
 func main() {
 	log.SetFlags(log.LstdFlags | log.Lmicroseconds)
+	if tool := toolNamed(os.Args[0]); tool != nil {
+		exitOn(tool(os.Args[1:], os.Stdout), exitFault)
+		return
+	}
 	if len(os.Args) > 1 && tools[os.Args[1]] != nil {
 		exitOn(tools[os.Args[1]](os.Args[2:], os.Stdout), exitFault)
 		return
 	}
 	opts, err := parse(os.Args[0], os.Args[1:])
+	if playing(os.Args[0]) != "" {
+		opts, err = parseEnvironment(os.Args[0], os.Getenv)
+	}
 	exitOn(err, exitUsage)
 	ctl, err := openControl(opts)
 	exitOn(err, exitUsage)
@@ -96,7 +111,8 @@ func exitOn(err error, code int) {
 type options struct {
 	name    string
 	version string
-	listen  string            // address, with port
+	plays   string            // asd or pravega; empty: itself
+	listen  string            // address, with port; further ones after commas
 	data    string            // folder, made if it does not exist
 	control string            // file; empty or missing: no knob is set
 	peers   map[string]string // name to address, this member not among them
@@ -149,9 +165,16 @@ func serve(opts options, ctl *control) error {
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", opts.listen)
-	if err != nil {
+	if err := m.takeFormat(); err != nil {
 		return err
+	}
+	var listeners []net.Listener
+	for _, addr := range strings.Split(opts.listen, ",") {
+		listener, err := net.Listen("tcp", addr)
+		if err != nil {
+			return err
+		}
+		listeners = append(listeners, listener)
 	}
 	server := &http.Server{Handler: m.handler(), ReadHeaderTimeout: 10 * time.Second}
 	stopped := make(chan struct{})
@@ -161,8 +184,11 @@ func serve(opts options, ctl *control) error {
 	}()
 	go m.catchUp(context.Background())
 	go m.crashOnTime()
-	log.Printf("%s version %s serves on %s", opts.name, opts.version, listener.Addr())
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	log.Printf("%s version %s serves on %s", opts.name, opts.version, opts.listen)
+	for _, also := range listeners[1:] {
+		go func() { _ = server.Serve(also) }() // it ends as the first one does
+	}
+	if err := server.Serve(listeners[0]); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}
 	<-stopped // Serve returns before the requests in hand are answered

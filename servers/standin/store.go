@@ -38,6 +38,7 @@ type store struct {
 	entries map[string]entry
 	actions map[string]int
 	joined  bool
+	format  int
 }
 
 // record is one line of the file; one of its fields is set.
@@ -45,6 +46,7 @@ type record struct {
 	Entry  *entry `json:"entry,omitempty"`
 	Action string `json:"action,omitempty"`
 	Joined bool   `json:"joined,omitempty"` // everything acknowledged before is in this folder
+	Format int    `json:"format,omitempty"` // of this folder; see storageFormat
 }
 
 // write is a record on its way to the disk; done gets the outcome.
@@ -116,6 +118,8 @@ func (s *store) apply(r record) {
 		s.actions[r.Action]++
 	case r.Joined:
 		s.joined = true
+	case r.Format != 0:
+		s.format = r.Format
 	}
 }
 
