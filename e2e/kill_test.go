@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,13 +20,14 @@ type journey struct {
 	code     int // of the exit, where nothing is killed
 	phase    v1alpha1.AttemptPhase
 	at       string // the version at the end
+	system   string // in testdata; default: careful.yaml
 }
 
 // The new version of the rollback is bad on the member that goes last, so that two others have to go back too.
 var journeys = []journey{
-	{"Upgrade", "2.0.0", "2.1.0", "", 0, v1alpha1.PhaseSucceeded, "2.1.0"},
-	{"Rollback", "2.0.0", "2.1.0", `{"members": {"NAME-standin-0@2.1.0": {"crashAfterReady": "1ms"}}}`, 1, v1alpha1.PhaseRolledBack, "2.0.0"},
-	{"TwoHops", "1.0.0", "1.2.0", "", 0, v1alpha1.PhaseSucceeded, "1.2.0"},
+	{"Upgrade", "2.0.0", "2.1.0", "", 0, v1alpha1.PhaseSucceeded, "2.1.0", ""},
+	{"Rollback", "2.0.0", "2.1.0", `{"members": {"NAME-standin-0@2.1.0": {"crashAfterReady": "1ms"}}}`, 1, v1alpha1.PhaseRolledBack, "2.0.0", ""},
+	{"TwoHops", "1.0.0", "1.2.0", "", 0, v1alpha1.PhaseSucceeded, "1.2.0", ""},
 }
 
 // point is one at which a process can be killed: see cmd/theseus/faults_on.go.
@@ -70,7 +72,14 @@ func (c *cluster) killed() bool {
 // travel brings a cluster of a journey to its beginning.
 func (j journey) travel(t *testing.T) (*cluster, *writer) {
 	t.Helper()
-	c := newCluster(t, setup{version: j.from, control: j.control})
+	s := setup{version: j.from, control: j.control}
+	if j.system != "" {
+		var err error
+		if s.system, err = filepath.Abs(filepath.Join("testdata", j.system)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCluster(t, s)
 	c.up()
 	c.leadBy(0)
 	return c, c.writes()

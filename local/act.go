@@ -29,6 +29,8 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 		return p.start(ctx, s, i, pinned)
 	case v1alpha1.ActStop:
 		return p.stop(i)
+	case v1alpha1.ActRenew:
+		return p.renew(i)
 	case v1alpha1.ActRun:
 		return p.run(ctx, s, i)
 	case v1alpha1.ActBackup:
@@ -62,6 +64,9 @@ func (p *Platform) start(ctx context.Context, s runner.Scene, i v1alpha1.Intent,
 	}
 	if pinned == nil {
 		return errRevision(i)
+	}
+	if ready, err := p.volumeFor(k, i); err != nil || !ready {
+		return err
 	}
 	o, err := p.order(s, i, pinned)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Fault is called with the name of a point around each durable write: NAME.begin before it, NAME.rename when the new file is complete
 // and not yet in place, NAME.done after it. Names: journal, cluster, addresses, configured, request, system, order, state, input, claim,
-// result. Tests kill the process there.
+// result, volume. Tests kill the process there.
 type Fault func(point string)
 
 func (f Fault) at(point string) {

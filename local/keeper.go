@@ -76,6 +76,7 @@ const (
 	shimLockFile = "shim.lock"
 	shimLogFile  = "shim.err"
 	logFile      = "log"
+	volumeFile   = "volume.json"
 	dataFolder   = "data"
 )
 

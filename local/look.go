@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -118,16 +119,17 @@ func (p *Platform) members(sys *system.System, a addresses) ([]upgrade.Member, e
 func (p *Platform) member(absent system.Member) upgrade.Member {
 	k := p.State.keeper(absent.Name)
 	s, err := k.state()
+	v, verr := k.volume()
 	switch {
-	case err != nil:
-		return upgrade.Member{View: absent, Message: err.Error()}
+	case err != nil || verr != nil:
+		return upgrade.Member{View: absent, Message: errors.Join(err, verr).Error()}
 	case s == nil:
-		return upgrade.Member{View: absent, State: upgrade.ProcessAbsent}
+		return upgrade.Member{View: absent, State: upgrade.ProcessAbsent, Volume: v.Name}
 	}
-	m := upgrade.Member{View: s.View, Incarnation: s.Incarnation, Revision: s.Revision, Crashes: s.Crashes, Broken: s.Broken}
+	m := upgrade.Member{View: s.View, Volume: v.Name, Incarnation: s.Incarnation, Revision: s.Revision, Crashes: s.Crashes, Broken: s.Broken}
 	m.State, m.Message = s.process()
 	if m.State == upgrade.ProcessAbsent {
-		return upgrade.Member{View: absent, State: upgrade.ProcessAbsent, Message: m.Message}
+		return upgrade.Member{View: absent, State: upgrade.ProcessAbsent, Volume: v.Name, Message: m.Message}
 	}
 	if m.State == upgrade.ProcessExited || s.Crashes > 0 || s.Broken != "" {
 		m.Message = join(m.Message, k.lastWords())

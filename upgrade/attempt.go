@@ -163,7 +163,7 @@ func (s *Scene) repair() Decision {
 				continue
 			}
 			i := v1alpha1.Intent{Act: v1alpha1.ActStart, Component: c.Name(), Member: f.View.Name, Version: p.Spec.Version,
-				Revision: s.sys.Revision(p, c.Name(), p.Spec.Version), Why: "it should run and does not"}
+				Volume: f.Volume, Revision: s.sys.Revision(p, c.Name(), p.Spec.Version), Why: "it should run and does not"}
 			i.ID = s.status.Acts // a start is conditional on absence: it needs no id of its own, and no write
 			return Decision{Situation: Repairing, Act: &i}
 		}
@@ -241,6 +241,9 @@ func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
 	}
 	spec := &a.Target.Spec
 	for _, h := range a.Hops {
+		if err := checkVolumes(sys, spec, &h); err != nil {
+			return err
+		}
 		e := edgeOf(sys, h.Edge)
 		if e.Backup == v1alpha1.BackupRequired && spec.Backup == nil {
 			return &RefusedError{Field: "spec.backup", Reason: fmt.Sprintf("the hop from %s to %s requires a backup and there is no place for it", h.From, h.To),

@@ -228,12 +228,18 @@ func (s *Scene) keepUp() Move {
 			if !f.expected || f.State != ProcessAbsent {
 				continue
 			}
-			if rev, version, known := s.configured(c.Name()); known {
+			if rev, version, known := s.configured(c.Name()); known && !s.tooLow(version) && s.fits(f, version != s.attempt.Base.Spec.Version) {
 				return Do(startIntent(s, f, rev, version))
 			}
 		}
 	}
 	return Done()
+}
+
+// tooLow says that nothing of a version can be started any more, because the hop from it is finalized.
+func (s *Scene) tooLow(version string) bool {
+	hop := s.Hop()
+	return hop.Finalized && !hop.Reopened && version == s.attempt.Base.Spec.Version && version != hop.To && !s.surelyNotFinalized()
 }
 
 // configured is what new processes of a component get, where it is one end of the hop.

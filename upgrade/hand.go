@@ -296,6 +296,9 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if f.State == ProcessAbsent {
 		return then(v1alpha1.HandStart)
 	}
+	if w.unfit(f) {
+		return then(v1alpha1.HandStart)
+	}
 	if f.Revision == w.revision && f.State != ProcessUnknown {
 		return then(v1alpha1.HandReady) // it came back with the wanted revision: somebody else replaced it
 	}
@@ -388,7 +391,12 @@ func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		if m := w.approved(f); m.Kind != MoveDone {
 			return stay(m)
 		}
+		if w.unfit(f) {
+			return stay(w.renew(h, f))
+		}
 		return stay(Do(startIntent(w.Scene, f, w.revision, w.version)))
+	case w.unfit(f):
+		return stay(w.renew(h, f))
 	case f.State == ProcessStopping:
 		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end. "+f.Message))
 	case f.Revision != w.revision:
@@ -400,13 +408,16 @@ func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 
 // ready waits until the member is ready and says the wanted version.
 func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
-	if f.State == ProcessAbsent || f.Revision != w.revision {
+	if f.State == ProcessAbsent || f.Revision != w.revision || w.unfit(f) {
 		return then(v1alpha1.HandStart)
 	}
 	if f.State != ProcessRunning {
 		return stay(WaitFirmly("member "+f.View.Name, "runs", f.why+note(f.Message)))
 	}
 	if f.ready != system.Yes && !w.Overridden("ready") {
+		if o := w.otherUnfit(f); o != nil {
+			return w.turnTo(o)
+		}
 		if o := w.alsoLost(f); o != nil {
 			m := Do(w.stop(o))
 			m.Disruptive = true
@@ -427,7 +438,7 @@ func (w *walk) alsoLost(f *fact) *fact {
 		return nil
 	}
 	for _, o := range w.g.facts {
-		if o != f && o.expected && o.bad() && o.Revision != w.revision && o.State != ProcessAbsent && o.State != ProcessStopping {
+		if o != f && o.expected && o.bad() && o.Revision != w.revision && o.State != ProcessAbsent && o.State != ProcessStopping && w.fits(o, false) {
 			return o
 		}
 	}
@@ -458,6 +469,9 @@ func (w *walk) settling(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	m := w.settled(w.g, thenOf(w.st), &left)
 	w.noteLeft(left)
 	if m.Kind != MoveDone {
+		if o := w.otherUnfit(f); o != nil {
+			return w.turnTo(o)
+		}
 		return stay(w.orBring(w.g, m))
 	}
 	h.Since = nil
@@ -515,6 +529,9 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return then(v1alpha1.HandReady)
 	}
 	if m := w.wholeGroup(f); m.Kind != MoveDone {
+		if o := w.otherUnfit(f); o != nil {
+			return w.turnTo(o)
+		}
 		h.Since = nil
 		return stay(m)
 	}
@@ -547,6 +564,9 @@ func (w *walk) wholeGroup(f *fact) Move {
 func (w *walk) after(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	c := w.g.comp
 	if m := w.hooks(c.API().After, memberHook(system.MemberAfterPath, c), "after", w.g, h.Member); m.Kind != MoveDone {
+		if o := w.otherUnfit(f); o != nil && !w.underway() {
+			return w.turnTo(o) // what was begun on it cannot be finished before it is up
+		}
 		return stay(m)
 	}
 	if !w.passed(f) {

@@ -305,7 +305,7 @@ func (s *Scene) openWayBack() Move {
 func (s *Scene) raiseNew() Move {
 	for _, c := range s.sys.Components() {
 		for _, f := range s.group(c.Name()).facts {
-			if f.expected && f.State == ProcessAbsent {
+			if f.expected && f.State == ProcessAbsent && s.fits(f, true) {
 				return Do(startIntent(s, f, s.revisionAfter(c.Name()), s.Hop().To))
 			}
 		}
@@ -444,6 +444,8 @@ func (s *Scene) allGood() Move {
 				return WaitFirmly(object, "revision", "it has another revision than the wanted one")
 			case f.Broken != "" && f.Revision == rev:
 				return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
+			case s.unfit(f):
+				return Wait(object, "volume", "it has no volume that was made for "+version)
 			case f.State == ProcessAbsent:
 				return Do(startIntent(s, f, rev, version))
 			case f.Crashes >= crashLimit && f.ready != system.Yes:

@@ -52,6 +52,8 @@ type Member struct {
 	Incarnation string
 	// Revision that it was started with.
 	Revision string
+	// Volume names what the member keeps its data on; another one has another name. Empty: it was never renewed.
+	Volume string
 	// Crashes counts how often its process ended by itself in this incarnation.
 	Crashes int32
 	// Broken is set when the platform knows that this incarnation cannot come up. Example: "program not found".

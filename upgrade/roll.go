@@ -35,6 +35,10 @@ func (roll) Steps(h *HopPlan) []Planned {
 		out = append(out, Planned{Place: PlaceRoll, Name: "roll " + c.Name(), Component: c.Name(), Disrupts: true,
 			Irreversible: i == len(comps)-1 && h.Edge.Finalizes == v1alpha1.FinalizesWithLastMember,
 			Seconds:      n * (secondsToReplace + h.Soak(c.Name())), Waits: rollWaits(c)})
+		if slices.Contains(h.Edge.RecreateVolumes, c.Name()) {
+			p := &out[len(out)-1]
+			p.Waits = append(p.Waits, "each volume made anew, once all others serve and have settled without it")
+		}
 	}
 	return out
 }
@@ -121,7 +125,7 @@ func (roll) CameBack(s *Scene, st *v1alpha1.StepStatus) bool { return s.someOutd
 func (s *Scene) someOutdated(component string) bool {
 	want, _ := s.wanted(component)
 	return slices.ContainsFunc(s.group(component).facts, func(f *fact) bool {
-		return f.expected && f.State != ProcessUnknown && f.Revision != "" && f.Revision != want
+		return f.expected && (f.State != ProcessUnknown && f.Revision != "" && f.Revision != want || s.unfit(f))
 	})
 }
 
@@ -183,6 +187,8 @@ func (w *walk) faults() Move {
 func (w *walk) fault(f *fact) Move {
 	object := "member " + f.View.Name
 	switch {
+	case !w.fits(f, !w.backing) && (f.State == ProcessRunning || f.State == ProcessExited):
+		return Fail(v1alpha1.FaultUnknown, object, "OldVolume", "it was started with "+w.version+" on a volume that was not made anew for it")
 	case f.Broken != "":
 		return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 	case w.crashes(f) >= crashLimit:
@@ -257,7 +263,7 @@ func (w *walk) raise() Move {
 		if m := w.approved(f); m.Kind != MoveDone {
 			continue // it is taken in hand, and waits there
 		}
-		return Do(startIntent(w.Scene, f, w.revision, w.version))
+		return w.startFitting(f)
 	}
 	return Done()
 }
@@ -422,11 +428,19 @@ func (s *Scene) someRuns() bool {
 
 func configureIntent(s *Scene, component string) v1alpha1.Intent {
 	rev, version := s.wanted(component)
-	return v1alpha1.Intent{Act: v1alpha1.ActConfigure, Component: component, Revision: rev, Version: version,
+	i := v1alpha1.Intent{Act: v1alpha1.ActConfigure, Component: component, Revision: rev, Version: version,
 		Why: "new processes of " + component + " get " + version}
+	switch {
+	case !s.renews(component):
+	case s.backing:
+		i.NeverOn = s.forwardVolumes()
+	default:
+		i.OnlyOn = s.forwardVolumes()
+	}
+	return i
 }
 
 func startIntent(s *Scene, f *fact, revision, version string) v1alpha1.Intent {
-	return v1alpha1.Intent{Act: v1alpha1.ActStart, Component: f.View.Component, Member: f.View.Name, Revision: revision, Version: version,
+	return v1alpha1.Intent{Act: v1alpha1.ActStart, Component: f.View.Component, Member: f.View.Name, Revision: revision, Version: version, Volume: f.Volume,
 		Why: "start it with " + version}
 }

@@ -196,7 +196,7 @@ func (s *Scene) hooks(list []v1alpha1.Hook, path func(hook string) string, key s
 			retries = *h.Retries
 		}
 		e := errand{key: key + "/" + h.Name, path: path(h.Name), action: &h.Action, group: g, hand: hand, retries: retries,
-			why: "hook " + h.Name, counts: true}
+			to: hand, why: "hook " + h.Name, counts: true}
 		if hand != "" {
 			e.key += "/" + hand
 		}

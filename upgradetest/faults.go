@@ -48,6 +48,7 @@ const (
 	EditBack                      // the version is set back in the middle
 	EditOption                    // an option is edited in the middle
 	EditPolicy                    // the policy is edited in the middle
+	RenewedVolume                 // a volume is made anew: no fault, and must happen
 	AskPause
 	AskResume
 	AskAbort
@@ -64,7 +65,7 @@ var faultNames = [faultCount]string{"slow start", "crash loop", "never ready", "
 	"crash once", "flapping", "leader moves", "unknown answer", "all silent", "unknown process", "partial look", "stale look", "slow pass", "lost act",
 	"lost reply", "delayed act", "doubled act", "conflict", "second driver", "wall clock jump", "blackout", "killed member", "removed member", "extra member",
 	"backup fails", "backup unknown", "run fails", "run unknown", "prepare fails", "handover ignored", "crash before store", "crash after store",
-	"crash after act", "store reply lost", "duplicate request", "system edit", "edit target", "edit back", "edit option", "edit policy", "ask pause",
+	"crash after act", "store reply lost", "duplicate request", "system edit", "edit target", "edit back", "edit option", "edit policy", "renewed volume", "ask pause",
 	"ask resume", "ask abort", "ask rollback", "ask finalize", "ask override", "ask restart", "ask retry", "ask adopt system"}
 
 func (f Fault) String() string { return faultNames[f] }

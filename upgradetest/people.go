@@ -3,6 +3,7 @@ package upgradetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,6 +166,11 @@ func (w *World) lookAfter(a *v1alpha1.Attempt) {
 		clear(w.bad)
 		w.repairProcesses()
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestResume})
+	case a.Failure != nil && overrule(a.Failure.Message) != "" && w.rand.IntN(2) == 0:
+		for _, rule := range []string{"volume", overrule(a.Failure.Message)} {
+			w.ask(v1alpha1.Request{Kind: v1alpha1.RequestOverride, Rule: rule, For: &metav1.Duration{Duration: time.Hour}})
+		}
+		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestResume})
 	case !back && w.rand.IntN(3) == 0 || n > 6 && n%4 == 2 && !back:
 		w.hits[AskRollback]++
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestRollback})
@@ -189,13 +195,23 @@ func errandOf(object string) string {
 	return object
 }
 
+// overrule is the rule of a failed wait that a person passes after having looked: about volumes that are made anew.
+func overrule(message string) string {
+	_, after, _ := strings.Cut(message, "while waiting for ")
+	rule, _, _ := strings.Cut(after, " of ")
+	if rule == "volume" || strings.HasPrefix(rule, "settled/") {
+		return rule
+	}
+	return ""
+}
+
 // repairProcesses starts those of a version that was repaired.
 func (w *World) repairProcesses() {
 	for _, m := range w.members {
 		if m.broken != "" {
 			m.broken, m.state = "", upgrade.ProcessStarting
 		}
-		if m.alive() && !m.up {
+		if m.alive() && !m.up && !m.held {
 			w.boot(m)
 		}
 	}

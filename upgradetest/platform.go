@@ -29,12 +29,17 @@ func (w *World) effect(i v1alpha1.Intent) {
 	switch i.Act {
 	case v1alpha1.ActConfigure:
 		w.configured[i.Component] = revision{i.Revision, i.Version}
+		w.guards[i.Component] = guard{i.OnlyOn, i.NeverOn}
 	case v1alpha1.ActStop:
 		if m != nil && m.state != upgrade.ProcessAbsent && m.state != upgrade.ProcessStopping && incarnation(m.inc) == i.Incarnation {
 			w.stop(m)
 		}
 	case v1alpha1.ActStart:
-		w.startIfAbsent(m, revision{i.Revision, i.Version})
+		if m != nil && (w.kube || m.volume == i.Volume) {
+			w.startIfAbsent(m, revision{i.Revision, i.Version})
+		}
+	case v1alpha1.ActRenew:
+		w.renew(m, i)
 	case v1alpha1.ActPrepare:
 		w.prepare(i)
 	case v1alpha1.ActBackup:
@@ -53,6 +58,26 @@ func (w *World) startIfAbsent(m *member, r revision) {
 		r = w.configured[m.comp.name]
 	}
 	w.start(m, r)
+}
+
+// guard is how the platform keeps the processes that it starts by itself off volumes that are not for them.
+type guard struct{ only, never string }
+
+func (g guard) permits(volume string) bool {
+	return strings.HasPrefix(volume, g.only) && (g.never == "" || !strings.HasPrefix(volume, g.never))
+}
+
+// renew makes the volume anew of a member that does not run, or that the guard holds.
+func (w *World) renew(m *member, i v1alpha1.Intent) {
+	if m == nil || m.volume != i.Volume || m.state != upgrade.ProcessAbsent && !m.held {
+		return
+	}
+	m.volume, m.format, m.empty = i.Name, "", true
+	w.hits[RenewedVolume]++
+	w.say("the volume of %s is empty, and called %s", m.name, m.volume)
+	if m.held {
+		w.start(m, w.configured[m.comp.name])
+	}
 }
 
 // long begins something that takes time, at most once, and says whether it began.
@@ -131,6 +156,7 @@ func (w *World) action(m *member, i v1alpha1.Intent) {
 		}
 	case strings.HasSuffix(i.Action, ".synced.bring"):
 		m.left = max(0, m.left-1-w.rand.IntN(2))
+		m.empty = m.empty && m.left > 0
 	}
 }
 

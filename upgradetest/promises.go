@@ -75,6 +75,41 @@ func (c *checks) act(w *World, p *pass, i v1alpha1.Intent) {
 		c.p3componentsInOrder(w, sight, i)
 	case v1alpha1.ActStart:
 		c.p2backupBeforeDisruption(w, a, i)
+	case v1alpha1.ActRenew:
+		c.p2backupBeforeDisruption(w, a, i)
+		c.p14oneWithoutData(w, sight, i)
+	}
+}
+
+// p14formats: a version never starts on a volume that it cannot read, where an edge says so.
+func (c *checks) p14formats(w *World, m *member) {
+	if m.format == "" {
+		m.format = m.version
+		return
+	}
+	lo, hi := slices.Index(versions, m.format), slices.Index(versions, m.version)
+	for e := min(lo, hi); e < max(lo, hi); e++ {
+		if slices.Contains(w.shape.edges[e].RecreateVolumes, m.comp.name) {
+			w.broke("promise 14", "%s starts with %s on a volume of %s", m.name, m.version, m.format)
+		}
+	}
+}
+
+// p14oneWithoutData: no volume is made anew while another member is without its data, or may be.
+func (c *checks) p14oneWithoutData(w *World, s *sights, i v1alpha1.Intent) {
+	if overridden(&s.p.dec.Status, "volume") || slices.ContainsFunc(s.p.dec.Status.Overrides, func(o v1alpha1.Override) bool {
+		return o.Used && strings.HasPrefix(o.Rule, "settled/")
+	}) {
+		return // a person knows better
+	}
+	for _, m := range w.group(w.compOf(i.Component)) {
+		switch {
+		case m.name == i.Member:
+		case readySeen(s.member(m.name)) != system.Yes:
+			w.broke("promise 14", "the volume of %s is made anew, and %s does not serve by the look", i.Member, m.name)
+		case s.p.honest && m.empty && m.comp.synced:
+			w.broke("promise 14", "the volume of %s is made anew, and the data of %s has not come back", i.Member, m.name)
+		}
 	}
 }
 
@@ -345,6 +380,8 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 		want = p.dec.Status.Applied.Spec.Version
 	case a.Phase == v1alpha1.PhaseRollingBack && a.Hops[a.Hop].Finalized && !a.Hops[a.Hop].Reopened && i.Act == v1alpha1.ActStart && i.Version == a.Hops[a.Hop].To:
 		return // somebody must be up to open a way back
+	case i.Act == v1alpha1.ActStart && w.otherEnd(p, a, i):
+		return // its volume is of the other end of the hop, until its turn comes
 	case a.Phase == v1alpha1.PhaseRollingBack:
 		want = a.Base.Spec.Version
 	default:
@@ -353,6 +390,16 @@ func (c *checks) p5onlyVersionsOfTheHop(w *World, p *pass, a *v1alpha1.Attempt, 
 	if i.Version != want {
 		w.broke("promise 5", "%s of %s%s with %s, and %s is wanted", i.Act, i.Component, i.Member, i.Version, want)
 	}
+}
+
+// otherEnd says that a member is started with the version that its volume was made for, where the hop makes volumes anew.
+func (w *World) otherEnd(p *pass, a *v1alpha1.Attempt, i v1alpha1.Intent) bool {
+	h := a.Hops[a.Hop]
+	if h.Edge < 0 || !slices.Contains(w.shape.edges[h.Edge].RecreateVolumes, i.Component) {
+		return false
+	}
+	made := strings.HasPrefix(i.Volume, fmt.Sprintf("a%d.h%d.new.", a.ID, a.Hop))
+	return made && i.Version == h.To || !made && i.Version == h.From
 }
 
 // p5neverBelowTheLevel: no member is brought to a version below what was finalized, unless a way back was opened.

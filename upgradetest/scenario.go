@@ -80,6 +80,7 @@ type actor struct {
 	left, snap      float64
 	says            string
 	gone            bool
+	volume          string
 }
 
 const baseSystem = `
@@ -411,7 +412,7 @@ func (s *Scenario) elect() {
 func (s *Scenario) look() upgrade.Look {
 	l := upgrade.Look{Complete: !s.incomplete, Configured: maps.Clone(s.configured), Runs: maps.Clone(s.runs), Backups: maps.Clone(s.backups), Prepared: maps.Clone(s.prepared)}
 	for _, a := range s.sorted() {
-		m := upgrade.Member{State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken}
+		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal
 		if a.state == upgrade.ProcessAbsent {
 			m.Incarnation, m.Revision = "", ""
@@ -485,8 +486,13 @@ func (s *Scenario) do(i v1alpha1.Intent) {
 			s.elect()
 		}
 	case v1alpha1.ActStart:
-		if a.state == upgrade.ProcessAbsent && !a.gone {
+		if a.state == upgrade.ProcessAbsent && !a.gone && a.volume == i.Volume {
 			s.start(a, i.Revision, i.Version)
+		}
+	case v1alpha1.ActRenew:
+		if a.state == upgrade.ProcessAbsent && a.volume == i.Volume {
+			a.volume = i.Name
+			s.print("%s  the volume of %s is empty, and called %s", s.stamp(), a.name, a.volume)
 		}
 	case v1alpha1.ActPrepare:
 		s.prepared[i.Revision] = s.outcome("prepare")

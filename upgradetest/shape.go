@@ -36,6 +36,7 @@ type compShape struct {
 	quorum     bool // no member is ready without a majority
 	synced     bool // members have something left to do after a start
 	brought    bool // and do it only when asked
+	settles    bool // has rules of settled
 }
 
 const shapes = 160
@@ -110,8 +111,10 @@ func (s *shape) api(r *rand.Rand) *v1alpha1.System {
 	api.Versions.Listed = versions
 	api.Versions.Program = "sim-${version}"
 	api.Options = map[string]v1alpha1.Option{"tune": {Default: "0"}}
-	for _, c := range s.comps {
-		api.Components = append(api.Components, c.api(r))
+	for i := range s.comps {
+		c := s.comps[i].api(r)
+		s.comps[i].settles = len(c.Settled) > 0
+		api.Components = append(api.Components, c)
 	}
 	for i := range len(versions) - 1 {
 		api.Edges = append(api.Edges, s.edge(r, versions[i], versions[i+1]))
@@ -192,6 +195,11 @@ func (s *shape) edge(r *rand.Rand, from, to string) v1alpha1.Edge {
 		e.Finalizes, e.Finalize = v1alpha1.FinalizesTheseus, []string{"raise"}
 	case 2:
 		e.Finalizes = v1alpha1.FinalizesWithLastMember
+	}
+	for _, c := range s.comps {
+		if e.Strategy == "" && c.replicas > 1 && c.settles && r.IntN(3) == 0 {
+			e.RecreateVolumes = append(e.RecreateVolumes, c.name)
+		}
 	}
 	if e.Finalizes != "" && r.IntN(2) == 0 {
 		e.UndoAfter = []string{"lower"}

@@ -63,7 +63,7 @@ func (w *World) finished() bool {
 func newWorld(seed uint64, tell bool) *World {
 	r := rand.New(rand.NewPCG(seed, 1))
 	w := &World{seed: seed, rand: r, shape: shapeOf(r.Uint64()), kube: r.IntN(2) == 0, tell: tell,
-		leaders: map[string]*member{}, configured: map[string]revision{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{},
+		leaders: map[string]*member{}, configured: map[string]revision{}, guards: map[string]guard{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{},
 		backups: map[string]upgrade.Outcome{}, bad: map[string]Fault{}, systems: map[string]*system.System{}, outcomes: map[string]int32{},
 		decider: upgrade.New(), level: versions[0], checks: checks{asked: map[string]bool{}, actions: map[string]int{}, runs: map[int64]int64{}}}
 	w.drawFaults()
@@ -107,7 +107,7 @@ func (w *World) begin() {
 		for n := range comp.replicas {
 			m := &member{comp: comp, name: upgrade.MemberName(clusterName, comp.name, n), ordinal: n, state: upgrade.ProcessAbsent}
 			if !create {
-				m.inc, m.revision, m.state, m.up, m.crashes = 1, rev, upgrade.ProcessRunning, true, int32(w.rand.IntN(5))
+				m.format, m.inc, m.revision, m.state, m.up, m.crashes = versions[0], 1, rev, upgrade.ProcessRunning, true, int32(w.rand.IntN(5))
 			}
 			w.members = append(w.members, m)
 		}
@@ -130,7 +130,7 @@ func (w *World) describe() string {
 	}
 	for i := range w.shape.edges {
 		e := w.shape.edges[i]
-		fmt.Fprintf(&b, "edge %s to %s: %s, backup %s, finalizes %s, undo after %v, finalized %q, needs %v\n", e.From, e.To, e.Strategy, e.Backup, e.Finalizes, e.UndoAfter, e.Finalized, e.Needs)
+		fmt.Fprintf(&b, "edge %s to %s: %s, backup %s, finalizes %s, undo after %v, finalized %q, needs %v, volumes of %v\n", e.From, e.To, e.Strategy, e.Backup, e.Finalizes, e.UndoAfter, e.Finalized, e.Needs, e.RecreateVolumes)
 	}
 	fmt.Fprintf(&b, "policy %+v\n", w.journal.cluster.Spec.Upgrade)
 	for f, on := range w.on {

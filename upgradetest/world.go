@@ -35,6 +35,7 @@ type World struct {
 	members    []*member // wanted ones first, by component and ordinal
 	leaders    map[string]*member
 	configured map[string]revision
+	guards     map[string]guard // of components, in Kubernetes: on which volumes what is configured may start
 	prepared   map[string]upgrade.Outcome
 	runs       map[int64]upgrade.Outcome
 	backups    map[string]upgrade.Outcome
@@ -84,6 +85,10 @@ type member struct {
 	left    int
 	snap    int
 	gone    time.Duration // nothing brings it back until then
+	volume  string
+	format  string // of the data on it: the version that first started on it; empty with the volume
+	empty   bool   // the data has not come back since the volume was made anew
+	held    bool   // the guard of the platform keeps it from starting on this volume
 
 	said  said // that the answers were made from
 	cache system.Answers
@@ -195,6 +200,10 @@ func (w *World) group(c *compShape) []*member {
 func (w *World) start(m *member, r revision) {
 	m.inc++
 	m.revision, m.state, m.crashes, m.broken, m.down = r, upgrade.ProcessStarting, 0, "", false
+	if m.held = w.kube && !w.guards[m.comp.name].permits(m.volume); m.held {
+		w.say("%s is held: its volume %q is not for it", m.name, m.volume)
+		return
+	}
 	w.say("%s starts as %d with %s (%s)", m.name, m.inc, r.version, r.rev)
 	if w.trait(m) == BrokenVersion {
 		w.hits[BrokenVersion]++
@@ -215,6 +224,7 @@ func (w *World) trait(m *member) Fault {
 // boot brings a process of the current incarnation up.
 func (w *World) boot(m *member) {
 	m.up = false
+	w.checks.p14formats(w, m)
 	if m.comp.synced {
 		m.left = w.rand.IntN(4)
 	}
@@ -262,7 +272,7 @@ func (w *World) ready(m *member) {
 		w.during(m, 2*time.Second, func() { w.ready(m) })
 		return
 	}
-	m.up = true
+	m.up, m.empty = true, m.empty && m.left > 0
 	if w.chance(CrashOnce, 0.05) {
 		w.during(m, w.between(time.Second, 20*time.Second), func() { w.crash(m) })
 	}
@@ -317,6 +327,7 @@ func (w *World) progress(m *member) {
 	}
 	w.during(m, w.between(500*time.Millisecond, 3*time.Second), func() {
 		m.left = max(0, m.left-1)
+		m.empty = m.empty && m.left > 0
 		if m.left > 0 {
 			w.progress(m)
 		}
@@ -475,7 +486,7 @@ func (w *World) look() (upgrade.Look, bool) {
 }
 
 func (w *World) see(m *member) upgrade.Member {
-	seen := upgrade.Member{State: m.state, Incarnation: incarnation(m.inc), Revision: m.rev, Crashes: m.crashes, Broken: m.broken}
+	seen := upgrade.Member{Volume: m.volume, State: m.state, Incarnation: incarnation(m.inc), Revision: m.rev, Crashes: m.crashes, Broken: m.broken}
 	seen.View.Name, seen.View.Component, seen.View.Ordinal = m.name, m.comp.name, m.ordinal
 	if m.state == upgrade.ProcessAbsent {
 		seen.Incarnation, seen.Revision = "", ""
