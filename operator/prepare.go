@@ -144,8 +144,7 @@ func (p *Platform) preparedOutcomes(ctx context.Context, s runner.Scene) (map[st
 func (p *Platform) unprepared(s runner.Scene) map[string]upgrade.Outcome {
 	out := map[string]upgrade.Outcome{}
 	if a := s.Cluster.Status.Attempt; a != nil && int(a.Hop) < len(a.Hops) {
-		target := a.Target.DeepCopy()
-		target.Spec.Version = a.Hops[a.Hop].To
+		target := upgrade.TargetOf(s.Systems[a.Target.System.Hash], a)
 		for _, c := range s.System.Components() {
 			out[s.System.Revision(target, c.Name(), target.Spec.Version)] = upgrade.Outcome{Phase: upgrade.Succeeded, Message: "images are not pulled beforehand: --image is not set"}
 		}
