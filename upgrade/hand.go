@@ -371,7 +371,7 @@ func (w *walk) lastOld(f *fact) bool {
 	for _, c := range w.sys.Components() {
 		old := w.revisionBefore(c.Name())
 		for _, o := range w.group(c.Name()).facts {
-			if o.expected && o.View.Name != f.View.Name && (o.Revision == "" || o.Revision == old) {
+			if o.expected && o.View.Name != f.View.Name && (o.Revision == "" || o.Revision == old || !w.fits(o, true)) {
 				return false
 			}
 		}
@@ -396,6 +396,9 @@ func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		}
 		return stay(Do(startIntent(w.Scene, f, w.revision, w.version)))
 	case w.unfit(f):
+		if m := w.approved(f); m.Kind != MoveDone {
+			return stay(m)
+		}
 		return stay(w.renew(h, f))
 	case f.State == ProcessStopping:
 		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end. "+f.Message))

@@ -335,7 +335,7 @@ func (s *Scene) allNew() bool {
 	for _, c := range s.sys.Components() {
 		old := s.revisionBefore(c.Name())
 		for _, f := range s.group(c.Name()).facts {
-			if f.expected && (f.Revision == "" || f.Revision == old) {
+			if f.expected && (f.Revision == "" || f.Revision == old || !s.fits(f, true)) { // one that is held has not begun
 				return false
 			}
 		}

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"fmt"
+	"slices"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
@@ -33,7 +34,11 @@ func (recreate) Steps(h *HopPlan) []Planned {
 	return out
 }
 
-func (recreate) CameBack(s *Scene, st *v1alpha1.StepStatus) bool { return s.someOutdated(st.Component) }
+// CameBack is as with a roll. Where the attempt itself starts all members, nobody else starts one that is lost after its step.
+func (recreate) CameBack(s *Scene, st *v1alpha1.StepStatus) bool {
+	lost := func(f *fact) bool { return f.expected && f.State == ProcessAbsent }
+	return s.someOutdated(st.Component) || startsAll(s.attempt.Kind) && slices.ContainsFunc(s.group(st.Component).facts, lost)
+}
 
 func (recreate) Begin(s *Scene, st *v1alpha1.StepStatus) Move {
 	if s.Edge().Finalizes == v1alpha1.FinalizesWithLastMember {

@@ -255,7 +255,7 @@ func (c *checks) p5lastMemberFinalizes(w *World, s *sights, i v1alpha1.Intent) {
 	for j := range w.shape.comps {
 		old := s.before(w.shape.comps[j].name)
 		for _, m := range s.group(w, w.shape.comps[j].name) {
-			if m == nil || m.View.Name != i.Member && (m.Revision == "" || m.Revision == old) {
+			if m == nil || m.View.Name != i.Member && (m.Revision == "" || m.Revision == old || w.member(m.View.Name).held) {
 				return
 			}
 		}
