@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
@@ -487,28 +488,37 @@ func baseVersion(a *v1alpha1.Attempt) string {
 	return a.Base.Spec.Version
 }
 
+// firstDifference is the first field in which two specs differ. What is empty and what is left out are the same.
 func firstDifference(a, b *v1alpha1.ClusterSpec) string {
-	switch {
-	case a.System != b.System:
+	same := equality.Semantic.DeepEqual
+	if a.System != b.System {
 		return "system"
-	case !reflect.DeepEqual(a.Components, b.Components):
-		keys := slices.Sorted(maps.Keys(b.Components))
-		for _, k := range keys {
-			if !reflect.DeepEqual(a.Components[k], b.Components[k]) {
-				return "components." + k
-			}
+	}
+	for _, c := range slices.Sorted(maps.Keys(merge(a.Components, b.Components))) {
+		if !same(a.Components[c], b.Components[c]) {
+			return "components." + c
 		}
-		return "components"
-	case !reflect.DeepEqual(a.Options, b.Options):
+	}
+	switch {
+	case !same(a.Options, b.Options):
 		return "options"
-	case !reflect.DeepEqual(a.Programs, b.Programs):
+	case !same(a.Programs, b.Programs):
 		return "programs"
-	case !reflect.DeepEqual(a.Backup, b.Backup):
+	case !same(a.Backup, b.Backup):
 		return "backup"
-	case !reflect.DeepEqual(a.Credentials, b.Credentials):
+	case !same(a.Credentials, b.Credentials):
 		return "credentials"
 	}
 	return ""
+}
+
+func merge(a, b map[string]v1alpha1.ComponentSpec) map[string]v1alpha1.ComponentSpec {
+	all := maps.Clone(a)
+	if all == nil {
+		return b
+	}
+	maps.Copy(all, b)
+	return all
 }
 
 // IsRefused says whether an error is a user's mistake about the spec.

@@ -240,8 +240,16 @@ func (e *edit) edges() []*v1alpha1.Edge {
 	return edges
 }
 
-// changesWith are the options that edges list as changing together with the version. This is where Edge.changes plugs in.
-func changesWith(_ []*v1alpha1.Edge) map[string]bool { return nil }
+// changesWith are the options that edges list as changing together with the version.
+func changesWith(edges []*v1alpha1.Edge) map[string]bool {
+	options := map[string]bool{}
+	for _, e := range edges {
+		for _, name := range e.Changes {
+			options[name] = true
+		}
+	}
+	return options
+}
 
 // drop leaves an option out of a comparison.
 func drop(spec *v1alpha1.ClusterSpec, option string) {
