@@ -43,6 +43,10 @@ func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent) er
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
 	case v1alpha1.ActConfigure:
+		if i.OnlyOn != "" || i.NeverOn != "" {
+			// Kubernetes would start the new version on the old volume as soon as a pod is gone.
+			return fmt.Errorf("configure %s: this hop makes volumes anew, which the operator cannot do yet; nothing was changed", i.Component)
+		}
 		if err := p.configure(ctx, b); err != nil {
 			return err
 		}

@@ -197,9 +197,9 @@ func platformPrepare(s *stage) {
 		return o.Phase == upgrade.Succeeded
 	})
 	s.do(s.p, v1alpha1.Intent{Act: v1alpha1.ActConfigure, Component: s.comp.Name(), Revision: s.revision(), Version: s.Cluster.Spec.Version})
-	if got := s.look(s.Driver(s.T)).Configured[s.comp.Name()]; got != s.revision() {
-		s.Errorf("another driver sees configured %q, want %q", got, s.revision())
-	}
+	await(s.T, "another driver sees what is configured", func() bool {
+		return s.look(s.Driver(s.T)).Configured[s.comp.Name()] == s.revision()
+	})
 }
 
 func platformStart(s *stage) {
