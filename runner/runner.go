@@ -83,6 +83,7 @@ type Runner struct {
 	cluster *v1alpha1.Cluster
 	mark    string
 	last    time.Time // of the last pass, zero in the first
+	said    string    // by the platform, when it refused the last act
 	waits   wait
 	systems map[string]*system.System
 }
@@ -175,8 +176,11 @@ func (r *Runner) Step(ctx context.Context) (Pass, error) {
 	}
 	r.cluster.Status = dec.Status
 	p.Cluster = r.cluster
+	r.said = ""
 	if dec.Act != nil {
-		p.ActError = r.act(ctx, *dec.Act)
+		if p.ActError = r.act(ctx, *dec.Act); p.ActError != nil {
+			r.said = p.ActError.Error()
+		}
 	}
 	if r.Watch != nil {
 		r.Watch(p)
@@ -200,7 +204,7 @@ func (r *Runner) load(ctx context.Context) error {
 }
 
 func (r *Runner) observe(ctx context.Context) (upgrade.Input, error) {
-	in := upgrade.Input{Cluster: r.cluster}
+	in := upgrade.Input{Cluster: r.cluster, Said: r.said}
 	if err := r.gatherSystems(ctx, &in); err != nil {
 		return in, err
 	}

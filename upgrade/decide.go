@@ -22,6 +22,8 @@ type Input struct {
 	// Systems by hash: System, and all that the status refers to.
 	Systems map[string]*system.System
 	Look    Look
+	// Said is what the platform answered when the act of the pass before was begun, where it refused. It decides nothing: people read it.
+	Said string
 	// Requests that are in the inbox; those already answered are passed over.
 	Requests []v1alpha1.Request
 	// Now is the wall clock. It is shown to people and bounds overrides; no deadline counts on it.
@@ -454,7 +456,7 @@ func (s *Scene) neverSeen(i *v1alpha1.Intent) Move {
 func (s *Scene) intend(m Move) {
 	i := m.Act
 	if s.again(i) {
-		s.wait(WaitFirmly(intentObject(i), seen, "asked for and not seen yet: "+string(i.Act)+s.hindrance(i)).Wait, true)
+		s.wait(WaitFirmly(intentObject(i), seen, "asked for and not seen yet: "+string(i.Act)+note(s.in.Said)).Wait, true)
 		return
 	}
 	i.Step = s.step.Name
@@ -469,15 +471,6 @@ func (s *Scene) intend(m Move) {
 	}
 	s.attempt.Intent, s.attempt.WaitingFor = i, nil
 	s.event(string(i.Act), intentObject(i), i.Why, false)
-}
-
-// hindrance is what the platform says about a member that was asked to stop and goes on: in Kubernetes a budget may refuse.
-func (s *Scene) hindrance(i *v1alpha1.Intent) string {
-	at := slices.IndexFunc(s.in.Look.Members, func(m Member) bool { return m.View.Name == i.Member && m.Incarnation == i.Incarnation })
-	if i.Act != v1alpha1.ActStop || at < 0 {
-		return ""
-	}
-	return note(s.in.Look.Members[at].Message)
 }
 
 func intentObject(i *v1alpha1.Intent) string {
