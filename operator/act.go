@@ -16,12 +16,16 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
+	"theseus.dev/upgrade"
 )
 
 // Do is part of runner.Platform.
 func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) error {
 	switch i.Act {
 	case v1alpha1.ActConfigure, v1alpha1.ActPrepare, v1alpha1.ActStart:
+		if err := beyond(s.Cluster.Status.Attempt, i); err != nil {
+			return err
+		}
 		b, err := p.blueprintOf(s, i, pinned)
 		if err != nil {
 			return err
@@ -37,16 +41,31 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 	return fmt.Errorf("do %s: there is no such act in Kubernetes", i.Act)
 }
 
+// beyond refuses what the operator cannot keep yet: Kubernetes makes a pod of the new version as soon as one is gone.
+func beyond(a *v1alpha1.Attempt, i v1alpha1.Intent) error {
+	if i.Act != v1alpha1.ActConfigure {
+		return nil
+	}
+	if i.OnlyOn != "" || i.NeverOn != "" {
+		return fmt.Errorf("configure %s: the operator cannot do a hop yet that makes volumes anew; abort, or roll back; nothing was changed", i.Component)
+	}
+	if a == nil || a.Base == nil {
+		return nil
+	}
+	for _, st := range a.Steps {
+		if st.Name == i.Step && st.Kind == upgrade.KindRecreate {
+			return fmt.Errorf("configure %s: the operator cannot do a hop yet that stops all members at once; abort, or roll back; nothing was changed", i.Component)
+		}
+	}
+	return nil
+}
+
 // make does the acts that bring something of a revision about.
 func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent) error {
 	switch i.Act {
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
 	case v1alpha1.ActConfigure:
-		if i.OnlyOn != "" || i.NeverOn != "" {
-			// Kubernetes would start the new version on the old volume as soon as a pod is gone.
-			return fmt.Errorf("configure %s: this hop makes volumes anew, which the operator cannot do yet; nothing was changed", i.Component)
-		}
 		if err := p.configure(ctx, b); err != nil {
 			return err
 		}
