@@ -21,6 +21,8 @@ const (
 	memberAnnotation = "theseus.dev/member"
 	// appliedAnnotation of a workload is the generation that the operator made. Another one was edited by somebody else since.
 	appliedAnnotation = "theseus.dev/applied-generation"
+	// sumAnnotation of a workload is the sum of what was wanted when it was written.
+	sumAnnotation = "theseus.dev/wanted"
 )
 
 // workloadName is the name of the workload, the headless service and the budget of a component.

@@ -2,6 +2,9 @@ package operator
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -185,6 +188,9 @@ func derived(want, have client.Object) bool {
 // applyWorkload writes the whole of what may be changed of a workload, and then notes the generation that this made. Without the note
 // it does not count as configured, so that a crash in between, or somebody's edit, has it applied again.
 func (p *Platform) applyWorkload(ctx context.Context, want client.Object) error {
+	if err := sign(want); err != nil {
+		return err
+	}
 	have := want.DeepCopyObject().(client.Object)
 	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
 	switch {
@@ -192,7 +198,7 @@ func (p *Platform) applyWorkload(ctx context.Context, want client.Object) error 
 		have = want
 		err = p.API.Create(ctx, have)
 	case err == nil:
-		if err = ours(have, want); err == nil {
+		if err = ours(have, want); err == nil && !written(have, want) {
 			overwrite(have, want)
 			err = p.API.Update(ctx, have)
 		}
@@ -203,9 +209,37 @@ func (p *Platform) applyWorkload(ctx context.Context, want client.Object) error 
 	return p.note(ctx, have)
 }
 
+// sign adds the sum of what is wanted, in the same write.
+func sign(want client.Object) error {
+	text, err := json.Marshal(want)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	want.SetAnnotations(merged(want.GetAnnotations(), map[string]string{sumAnnotation: hex.EncodeToString(sum[:8])}))
+	return nil
+}
+
+// written says that a workload was written as it is wanted, and is still so: a driver that ended before it could note this does not write again.
+func written(have, want client.Object) bool {
+	if have.GetAnnotations()[sumAnnotation] != want.GetAnnotations()[sumAnnotation] {
+		return false
+	}
+	switch w := want.(type) {
+	case *appsv1.StatefulSet:
+		h := have.(*appsv1.StatefulSet)
+		return *h.Spec.Replicas == *w.Spec.Replicas && equality.Semantic.DeepDerivative(w.Spec.Template, h.Spec.Template) && h.Spec.UpdateStrategy.Type == w.Spec.UpdateStrategy.Type
+	case *appsv1.Deployment:
+		h := have.(*appsv1.Deployment)
+		return *h.Spec.Replicas == *w.Spec.Replicas && equality.Semantic.DeepDerivative(w.Spec.Template, h.Spec.Template)
+	}
+	return false
+}
+
 // overwrite takes over what can be changed of a workload.
 func overwrite(have, want client.Object) {
 	have.SetLabels(merged(have.GetLabels(), want.GetLabels()))
+	have.SetAnnotations(merged(have.GetAnnotations(), want.GetAnnotations()))
 	switch w := want.(type) {
 	case *appsv1.StatefulSet:
 		h := have.(*appsv1.StatefulSet)
