@@ -46,16 +46,6 @@ func play(t *testing.T, component, port, spec string, programs ...string) *playe
 	return c
 }
 
-// edit replaces text in cluster.yaml.
-func (c *played) edit(old, with string) {
-	c.Helper()
-	if !strings.Contains(c.text, old) {
-		c.Fatalf("cluster.yaml has no %q", old)
-	}
-	c.text = strings.Replace(c.text, old, with, 1)
-	c.write("cluster.yaml", c.text)
-}
-
 // refuses checks that a command is refused with words, exit code 2, and changes nothing.
 func (c *played) refuses(words string, args ...string) {
 	c.Helper()

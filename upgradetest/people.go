@@ -159,6 +159,11 @@ func (w *World) lookAfter(a *v1alpha1.Attempt) {
 		return
 	}
 	w.people.rests++
+	w.endRest(a)
+}
+
+// endRest asks for what people ask for after having looked.
+func (w *World) endRest(a *v1alpha1.Attempt) {
 	back := a.Resume == v1alpha1.PhaseRollingBack
 	switch n := w.people.rests; {
 	case n > 3 && n%4 == 0:
