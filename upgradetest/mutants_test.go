@@ -80,6 +80,11 @@ var mutants = []mutant{
 		return v1alpha1.AttemptRestart, nil
 	}
 	if s.status.FailedRevision == "" && reflect`, "promise 13"},
+	{"a volume is made anew though another member does not serve", "volume.go", `n > 0 && !w.Overridden("volume")`, `n > 99 && !w.Overridden("volume")`, "promise 14"},
+	{"a member starts on the volume that it has", "hand.go", `		if w.unfit(f) {
+			return stay(w.renew(h, f))
+		}
+		return stay(Do`, `		return stay(Do`, "promise 14"},
 	{"a paused attempt goes on", "decide.go", `		return Decision{Situation: Resting, Rest: true}
 	}
 	s.attempt.Clock`, `	}
