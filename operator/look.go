@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,6 +38,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		}
 	}
 	p.know(hosts)
+	p.forgetWords(pods.Items)
 	p.question(ctx, s, look.Members)
 	if err := p.outcomes(ctx, s, &look); err != nil {
 		return look, err
@@ -186,8 +188,8 @@ func (p *Platform) member(ctx context.Context, c *system.Component, pod *corev1.
 	if why := p.blocked[string(pod.UID)]; why != "" {
 		m.Message = joined(m.Message, why)
 	}
-	if m.State == upgrade.ProcessExited && m.Crashes > 0 {
-		m.Message = joined(m.Message, p.lastWords(ctx, pod, c.Name()))
+	if m.Crashes > 0 {
+		m.Message = joined(m.Message, p.lastWords(ctx, pod, c.Name(), m.Crashes))
 	}
 	return m
 }
@@ -292,14 +294,39 @@ func brokenBy(pod *corev1.Pod) string {
 // tailLines is how many of its own last lines a member that ended is shown with.
 const tailLines = 15
 
-// lastWords are the last lines of the run that ended.
-func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod, container string) string {
+// words are what a pod said before it ended for the n-th time.
+type words struct {
+	crashes int32
+	text    string
+}
+
+// lastWords are the last lines of the run that ended, read once for each end.
+func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod, container string, crashes int32) string {
+	if w := p.words[pod.UID]; w.crashes == crashes && w.text != "" {
+		return w.text
+	}
+	text := p.previousLog(ctx, pod, container)
+	if p.words == nil {
+		p.words = map[types.UID]words{}
+	}
+	p.words[pod.UID] = words{crashes, text}
+	return text
+}
+
+// forgetWords lets go of what pods said that are gone.
+func (p *Platform) forgetWords(pods []corev1.Pod) {
+	maps.DeleteFunc(p.words, func(uid types.UID, _ words) bool {
+		return !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.UID == uid })
+	})
+}
+
+func (p *Platform) previousLog(ctx context.Context, pod *corev1.Pod, container string) string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	tail, limit := int64(tailLines), int64(16<<10)
 	stream, err := p.Pods.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, Previous: true, TailLines: &tail, LimitBytes: &limit}).Stream(ctx)
 	if err != nil {
-		return ""
+		return "" // it may be there with the next look
 	}
 	defer stream.Close()
 	var lines []string

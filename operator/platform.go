@@ -38,6 +38,7 @@ type Platform struct {
 	askerKey string
 	seen     map[string]*system.Member // in the last look, with answers
 	blocked  map[string]string         // why the eviction of a pod was refused, by UID
+	words    map[types.UID]words       // of pods that ended
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host

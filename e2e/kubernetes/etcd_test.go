@@ -28,7 +28,7 @@ spec:
   components:
     etcd: {replicas: 3, storage: 100Mi, image: "lab.test/etcd:v${version}"}
   backup: {url: "file:///backups", claim: backups}
-  upgrade: {soak: 3s, progressDeadline: 3m}
+  upgrade: {progressDeadline: 3m}
 `
 
 const backupClaim = `
