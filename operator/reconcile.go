@@ -59,6 +59,8 @@ type driver struct {
 const (
 	lookSoon  = 100 * time.Millisecond
 	lookLater = time.Second
+	// lookNowAndThen is less than what counts as looking all the time.
+	lookNowAndThen = 10 * time.Second
 )
 
 // maxPasses is how many passes one reconciliation makes at most, so that every Cluster gets its turn.
@@ -109,13 +111,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			log.FromContext(ctx).Info("act", "act", p.Act.Act, "member", p.Act.Member, "error", p.ActError.Error())
 		}
 		if p.Rest && p.Act == nil {
-			return reconcile.Result{}, nil // until something changes
+			return reconcile.Result{RequeueAfter: atRest(p)}, nil
 		}
 		if wait := !p.Again && (p.Act == nil || !p.Write || p.ActError != nil); wait {
 			return reconcile.Result{RequeueAfter: d.patience(p)}, nil
 		}
 	}
 	return reconcile.Result{RequeueAfter: lookSoon}, nil
+}
+
+// atRest is when to look again although nothing is to be done: at a failed attempt now and then, because its cluster may heal; else not
+// until something changes.
+func atRest(p runner.Pass) time.Duration {
+	if a := p.Status.Attempt; a != nil && a.Phase == v1alpha1.PhasePaused && a.Failure != nil {
+		return lookNowAndThen
+	}
+	return 0
 }
 
 // failed decides what an error of a pass means. The runner begins with a load all the same.
