@@ -111,7 +111,7 @@ func (l *Library) owner(ctx context.Context) (metav1.OwnerReference, error) {
 	if err := l.Live.Get(ctx, l.Cluster, c); err != nil {
 		return metav1.OwnerReference{}, err
 	}
-	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindCluster, Name: c.Name, UID: c.UID}, nil
+	return ownerOf(c), nil
 }
 
 // own adds this Cluster to those that refer to a kept System.

@@ -58,7 +58,7 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 	pod := corev1.PodSpec{
 		NodeSelector: t.Spec.NodeSelector, Tolerations: t.Spec.Tolerations, ImagePullSecrets: t.Spec.ImagePullSecrets, SecurityContext: t.Spec.SecurityContext,
 		TerminationGracePeriodSeconds: &grace,
-		InitContainers:                []corev1.Container{p.tools()},
+		InitContainers:                []corev1.Container{toolsFrom(p.Image)},
 		Volumes:                       []corev1.Volume{emptyDir(toolsVolume)},
 	}
 	if t.Spec.Affinity != nil {
@@ -78,9 +78,7 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 	return set
 }
 
-// tools is the init container that brings this program into a pod.
-func (p *Platform) tools() corev1.Container { return toolsFrom(p.Image) }
-
+// toolsFrom is the init container that brings this program into a pod.
 func toolsFrom(image string) corev1.Container {
 	return corev1.Container{Name: "theseus", Image: image, Command: []string{"/theseus", CopyCommand, toolsProgram}, VolumeMounts: toolsMounted()}
 }
