@@ -97,6 +97,7 @@ func (k *shim) save(p shimPhase) error {
 
 // live keeps the member running until someone asks to stop it.
 func (k *shim) live() {
+	afterCollection(DropProgram)
 	for failures := 0; ; failures++ {
 		began := time.Now()
 		if !k.run() {

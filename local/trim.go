@@ -23,12 +23,24 @@ func boundGarbage() {
 	debug.SetGCPercent(-1)
 }
 
-// trim gives back the memory that only the beginning of this program needed. Every package of it has run its init, and
-// with that brought most of the program's file into memory, of which a shim uses a tenth. Pages that cannot be written are
-// what the file says, so the kernel may drop them and read them again where they are needed after all.
+// trim gives back the memory that only the start of a member needed.
 func trim() {
 	debug.FreeOSMemory()
 	boundGarbage()
+	DropProgram()
+}
+
+// afterCollection calls f after each collection from now on, by the cleanup of what nothing refers to. A collection reads the types of what it finds in
+// the program's file.
+func afterCollection(f func()) {
+	sentinel := new([64]byte) // large enough not to share its memory with others
+	runtime.AddCleanup(sentinel, func(struct{}) { afterCollection(f); f() }, struct{}{})
+}
+
+// DropProgram gives back the memory that holds this program's file. Every package of it has run its init, and with that brought most of the
+// file into memory, of which a command uses a tenth. Pages that cannot be written are what the file says, so the kernel may drop them and read
+// them again where they are needed after all. A driver calls it when its work begins; it is only about memory, and so has no error.
+func DropProgram() {
 	exe, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return
@@ -45,7 +57,7 @@ func trim() {
 			continue
 		}
 		if mode == "r-xp" || mode == "r--p" {
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED) // it is only about memory
+			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, to-from, unix.MADV_DONTNEED)
 		}
 	}
 }

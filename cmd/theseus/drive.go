@@ -32,6 +32,7 @@ func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) 
 			return err
 		}
 	}
+	local.DropProgram()
 	p := k.platform()
 	defer p.Close()
 	r := &runner.Runner{Journal: k.state, Inbox: k.state, Library: k.state, Platform: p, Decider: k.decide, Watch: show.pass}
