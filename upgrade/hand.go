@@ -527,7 +527,7 @@ func (s *Scene) bring(r *system.Rule, path string, g *group, wait Move) Move {
 
 // soaking waits until the member has stayed good for long enough.
 func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
-	if !w.passed(f) {
+	if !w.passed(f) || h.Since != nil && f.Crashes > h.SoakCrashes { // it may have ended and come back between two looks
 		h.Since = nil
 		return then(v1alpha1.HandReady)
 	}
@@ -540,7 +540,7 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	}
 	if h.Since == nil {
 		c := w.attempt.Clock
-		h.Since = &c
+		h.Since, h.SoakCrashes = &c, f.Crashes
 	}
 	soak := w.soak(w.g.comp)
 	if left := soak - (w.Clock() - h.Since.Duration); left > 0 && !w.Overridden("soak") {

@@ -325,6 +325,9 @@ type Hand struct {
 	// Since is when the soak began, on the attempt's clock.
 	// +optional
 	Since *metav1.Duration `json:"since,omitempty"`
+	// SoakCrashes are those that the platform had counted when the soak began: one more, and it begins anew.
+	// +optional
+	SoakCrashes int32 `json:"soakCrashes,omitempty"`
 	// Volume is the name that the member's new volume gets, where the hop renews it.
 	// +optional
 	Volume string `json:"volume,omitempty"`

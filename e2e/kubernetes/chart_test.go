@@ -3,6 +3,7 @@
 package kubernetes
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,11 @@ func TestChart(t *testing.T) {
 		_ = exec.Command(filepath.Join(root(t), "bin", "helm"), "uninstall", "theseus", "--namespace", c.namespace).Run()
 	})
 
-	c.apply(standinCluster, "VERSION", "1.0.0")
+	// A pod that is ready is not yet one that every node's service leads to.
+	c.eventually("a Cluster is made, and the webhook answers", func(context.Context) error {
+		_, err := c.createObject(strings.ReplaceAll(standinCluster, "VERSION", "1.0.0"))
+		return err
+	})
 	c.await("si", "runs 1.0.0", settledAt("1.0.0"))
 	for _, wrong := range []struct{ what, want string }{
 		{`{"spec": {"version": "9.9.9"}}`, "is not listed"},

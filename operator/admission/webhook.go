@@ -58,7 +58,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	for path, handler := range handlers(mgr.GetScheme(), o) {
 		server.Register(path, &webhook.Admission{Handler: handler})
 	}
-	return errors.Join(mgr.Add(o.Certificates), mgr.Add(server), mgr.AddReadyzCheck("webhook", o.Certificates.Ready))
+	return errors.Join(mgr.Add(o.Certificates), mgr.Add(server), mgr.AddReadyzCheck("webhook-certificate", o.Certificates.Ready),
+		mgr.AddReadyzCheck("webhook", server.StartedChecker()))
 }
 
 func handlers(scheme *runtime.Scheme, o Options) map[string]admission.Handler {
