@@ -125,8 +125,8 @@ func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
 	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // asked, gone, or another one
 		delete(p.blocked, string(pod.UID))
 		return nil
-	case apierrors.IsTooManyRequests(err):
-		why := p.refusers(ctx, pod)
+	case apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err): // the latter where several budgets select it
+		why := p.refusers(ctx, pod, err)
 		if p.blocked == nil {
 			p.blocked = map[string]string{}
 		}
@@ -137,17 +137,27 @@ func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
 }
 
 // refusers names the budgets that keep a pod from being evicted.
-func (p *Platform) refusers(ctx context.Context, pod *corev1.Pod) string {
+func (p *Platform) refusers(ctx context.Context, pod *corev1.Pod, refusal error) string {
 	list := &policyv1.PodDisruptionBudgetList{}
 	if p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)) != nil {
-		return "its eviction is refused by a PodDisruptionBudget"
+		return "its eviction is refused: " + refusal.Error()
 	}
-	var names []string
+	var all, used []string
 	for _, b := range list.Items {
 		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-		if err == nil && selector.Matches(labels.Set(pod.Labels)) && b.Status.DisruptionsAllowed == 0 {
-			names = append(names, fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
+		if err != nil || !selector.Matches(labels.Set(pod.Labels)) {
+			continue
+		}
+		all = append(all, b.Name)
+		if b.Status.DisruptionsAllowed == 0 {
+			used = append(used, fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
 		}
 	}
-	return "its eviction is refused by PodDisruptionBudget " + strings.Join(names, ", ")
+	switch {
+	case len(all) > 1:
+		return "its eviction is refused: Kubernetes evicts no pod that more than one PodDisruptionBudget selects, and these do: " + strings.Join(all, ", ")
+	case len(used) > 0:
+		return "its eviction is refused by PodDisruptionBudget " + strings.Join(used, ", ")
+	}
+	return "its eviction is refused: " + refusal.Error()
 }

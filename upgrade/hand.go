@@ -544,7 +544,11 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	}
 	soak := w.soak(w.g.comp)
 	if left := soak - (w.Clock() - h.Since.Duration); left > 0 && !w.Overridden("soak") {
-		return stay(waitFor(left, "member "+h.Member, "soak", fmt.Sprintf("stays ready for %s", soak)))
+		message := fmt.Sprintf("stays ready for %s", soak)
+		if f.Crashes > 0 {
+			message += note(f.Message)
+		}
+		return stay(waitFor(left, "member "+h.Member, "soak", message))
 	}
 	return then(v1alpha1.HandAfter)
 }

@@ -34,6 +34,8 @@ type cluster struct {
 	kubernetes.Interface
 	config *rest.Config
 	any    dynamic.Interface
+	// environment of operators, besides this process's.
+	environment []string
 }
 
 // newCluster makes the namespace; it is deleted after the test.

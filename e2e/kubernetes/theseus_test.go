@@ -143,7 +143,7 @@ func (c *cluster) startOperator(flags ...string) *operator {
 	o := &operator{t: c.t, log: &bytes.Buffer{}}
 	args := slices.Concat([]string{"operator", "--namespace", c.namespace, "--image", theseusImage, "--metrics-bind-address", "0", "--health-probe-bind-address", "0"}, flags)
 	o.cmd = exec.Command(program(c.t), args...)
-	o.cmd.Stderr = o.log
+	o.cmd.Stderr, o.cmd.Env = o.log, append(os.Environ(), c.environment...)
 	o.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(c.t, o.cmd.Start())
 	c.t.Cleanup(o.kill)
@@ -217,7 +217,7 @@ func (c *cluster) await(name, what string, is func(*v1alpha1.Cluster) bool) *v1a
 		if err == nil {
 			status, _ := yaml.Marshal(have.Status)
 			text = string(status)
-			if a := have.Status.Attempt; a != nil && (a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped) {
+			if a := have.Status.Attempt; a != nil && have.Status.ObservedGeneration == have.Generation && (a.Phase == v1alpha1.PhasePaused || a.Phase == v1alpha1.PhaseStopped) {
 				c.t.Fatalf("%s: %s: not yet, and the attempt rests: %s; the status is\n%s", name, what, a.Rest, text)
 			}
 		}

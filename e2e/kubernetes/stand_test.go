@@ -1,0 +1,342 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+// What goes wrong around a roll, each with the end that docs/kubernetes.md names: the upgrade ends at its target, no acknowledged write is lost, and no
+// member is replaced more than once, unless somebody else did.
+func TestUpgradeStands(t *testing.T) {
+	for name, run := range map[string]func(*roll){
+		"two operators":       (*roll).twoOperators,
+		"an API that fails":   (*roll).flakyAPI,
+		"a budget forbids":    (*roll).budgetForbids,
+		"a webhook is down":   (*roll).webhookIsDown,
+		"images are mirrored": (*roll).imagesAreMirrored,
+		"a pod is deleted":    (*roll).podIsDeleted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(newRoll(t))
+		})
+	}
+}
+
+func TestUpgradeStandsAPIServerRestart(t *testing.T) {
+	if theLab == nil {
+		t.Skip("only the API server of a lab is ours to stop")
+	}
+	r := newRoll(t)
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "replaces a member", inHand)
+	must(t, theLab.Restart(t.Context(), "kube-apiserver"))
+	r.arrives(1)
+}
+
+// roll is an upgrade of three stand-ins from 1.0.0 to 1.1.0.
+type roll struct {
+	*cluster
+	writer *writer
+
+	mu   sync.Mutex
+	seen map[string]map[string]bool // UIDs of pods by name
+}
+
+func newRoll(t *testing.T) *roll {
+	t.Helper()
+	r := &roll{cluster: newCluster(t), seen: map[string]map[string]bool{}}
+	loadTheseus(t)
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		loadStandin(t, version)
+	}
+	r.installCRDs()
+	return r
+}
+
+// made has the Cluster made, and its members written to and counted from now on.
+func (r *roll) made() {
+	r.t.Helper()
+	r.apply(standinCluster, "VERSION", "1.0.0")
+	r.await("si", "runs 1.0.0", settledAt("1.0.0"))
+	r.writer = r.writes("si")
+	r.count()
+}
+
+// count keeps the UIDs of all members that there ever were.
+func (r *roll) count() {
+	r.t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
+	var ended sync.WaitGroup
+	r.t.Cleanup(func() { stop(); ended.Wait() })
+	note := func(pod *corev1.Pod) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.seen[pod.Name] == nil {
+			r.seen[pod.Name] = map[string]bool{}
+		}
+		r.seen[pod.Name][string(pod.UID)] = true
+	}
+	ended.Go(func() {
+		for ctx.Err() == nil { // also while the API server is down
+			members := metav1.ListOptions{LabelSelector: "theseus.dev/cluster=si"}
+			list, err := r.CoreV1().Pods(r.namespace).List(ctx, members)
+			if err != nil {
+				continue
+			}
+			for i := range list.Items {
+				note(&list.Items[i])
+			}
+			members.ResourceVersion = list.ResourceVersion
+			w, err := r.CoreV1().Pods(r.namespace).Watch(ctx, members)
+			if err != nil {
+				continue
+			}
+			for e := range w.ResultChan() {
+				if pod, ok := e.Object.(*corev1.Pod); ok {
+					note(pod)
+				}
+			}
+		}
+	})
+	r.eventually("all members are seen", func(context.Context) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.seen) < 3 {
+			return fmt.Errorf("%v", r.seen)
+		}
+		return nil
+	})
+}
+
+func inHand(c *v1alpha1.Cluster) bool {
+	a := c.Status.Attempt
+	if a == nil || a.To != "1.1.0" {
+		return false
+	}
+	for _, st := range a.Steps {
+		if st.Hand != nil && st.Hand.Incarnation != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// arrives waits for the target, and wants each member to have been replaced once, but for others that somebody else replaced.
+func (r *roll) arrives(more int) {
+	t := r.t
+	t.Helper()
+	si := r.await("si", "runs 1.1.0", settledAt("1.1.0"))
+	if a := si.Status.Attempt; a.Phase != v1alpha1.PhaseSucceeded {
+		t.Errorf("the attempt is %s: %+v", a.Phase, a.Failure)
+	}
+	r.writer.check()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pods := 0
+	for _, uids := range r.seen {
+		pods += len(uids)
+	}
+	if pods < 6 || pods > 6+more {
+		t.Errorf("%d pods were there in all, want 6 to %d: %v", pods, 6+more, r.seen)
+	}
+}
+
+// twoOperators work at once, neither of which leads.
+func (r *roll) twoOperators() {
+	r.startOperator()
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.arrives(0)
+}
+
+// flakyAPI fails a tenth of the operator's requests, half of these after they were done.
+func (r *roll) flakyAPI() {
+	r.environment = []string{"KUBECONFIG=" + r.flaky()}
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.arrives(0)
+}
+
+// flaky is a kubeconfig for a server that stands before the real one.
+func (r *roll) flaky() (path string) {
+	t := r.t
+	t.Helper()
+	transport, err := rest.TransportFor(r.config)
+	must(t, err)
+	target, err := url.Parse(r.config.Host)
+	must(t, err)
+	proxy := &httputil.ReverseProxy{FlushInterval: -1, Transport: transport, Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) }}
+	dice, mu, failed := rand.New(rand.NewPCG(1, 2)), sync.Mutex{}, 0
+	roll := func() float64 { mu.Lock(); defer mu.Unlock(); return dice.Float64() }
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		n := roll()
+		if q.URL.Query().Get("watch") != "" || n > 0.1 {
+			proxy.ServeHTTP(w, q)
+			return
+		}
+		if n < 0.05 {
+			proxy.ServeHTTP(httptest.NewRecorder(), q) // done, and nobody hears of it
+		}
+		mu.Lock()
+		failed++
+		mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+		if failed < 10 {
+			t.Errorf("only %d requests failed", failed)
+		}
+	})
+	path = filepath.Join(t.TempDir(), "kubeconfig")
+	must(t, os.WriteFile(path, []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: x, clusters: [{name: x, cluster: {server: %q}}], users: [{name: x}], contexts: [{name: x, context: {cluster: x, user: x}}]}`, server.URL)), 0o600))
+	return path
+}
+
+// budgetForbids every eviction until somebody deletes it: what is waited for names it. Kubernetes evicts nothing that two budgets select.
+func (r *roll) budgetForbids() {
+	r.startOperator()
+	r.made()
+	r.apply(`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: hands-off}, spec: {minAvailable: 3, selector: {matchLabels: {theseus.dev/cluster: si}}}}`)
+	r.eventually("the budget is known", func(ctx context.Context) error {
+		b, err := r.PolicyV1().PodDisruptionBudgets(r.namespace).Get(ctx, "hands-off", metav1.GetOptions{})
+		if err == nil && b.Status.ObservedGeneration == 0 {
+			err = errors.New("not yet")
+		}
+		return err
+	})
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "waits for the budget by its name", func(c *v1alpha1.Cluster) bool {
+		a := c.Status.Attempt
+		return a != nil && a.WaitingFor != nil && strings.Contains(a.WaitingFor.Message, "hands-off")
+	})
+	must(r.t, r.PolicyV1().PodDisruptionBudgets(r.namespace).Delete(r.t.Context(), "hands-off", metav1.DeleteOptions{}))
+	r.arrives(0)
+}
+
+// webhookIsDown while members are replaced: edits are refused, and the attempt goes on.
+func (r *roll) webhookIsDown() {
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "replaces a member", inHand)
+	r.apply(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: down-NAMESPACE}
+webhooks:
+- name: clusters.theseus.dev
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: 1
+  rules: [{apiGroups: [theseus.dev], apiVersions: [v1alpha1], operations: [CREATE, UPDATE], resources: [clusters]}]
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
+  clientConfig: {url: "https://127.0.0.1:9/"}
+`, "NAMESPACE", r.namespace)
+	r.eventually("an edit is refused", func(context.Context) error {
+		if r.patchText("si", `{"spec": {"upgrade": {"soak": "1s"}}, "metadata": {"labels": {"edited": "yes"}}}`) == nil {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	r.arrives(0)
+}
+
+// imagesAreMirrored by an admission of pods: what members run is not what their template says.
+func (r *roll) imagesAreMirrored() {
+	t := r.t
+	if theLab == nil {
+		t.Skip("a cluster that is no lab may not reach this process")
+	}
+	for _, version := range []string{"1.0.0", "1.1.0"} {
+		loadBehaving(t, "mirror", version, "")
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(mirror))
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	r.apply(`
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: mirror-NAMESPACE}
+webhooks:
+- name: pods.lab.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: 5
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NAMESPACE}}
+  clientConfig: {url: "URL", caBundle: "CA"}
+`, "NAMESPACE", r.namespace, "URL", server.URL, "CA", base64.StdEncoding.EncodeToString(ca))
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.arrives(0)
+	p, err := r.pod("si-standin-0")
+	must(t, err)
+	if image := p.Spec.Containers[0].Image; image != "lab.test/mirror:1.1.0" {
+		t.Errorf("the member runs %s: nothing was mirrored", image)
+	}
+}
+
+// mirror answers with a patch of each container's image.
+func mirror(w http.ResponseWriter, q *http.Request) {
+	review, pod := admissionv1.AdmissionReview{}, corev1.Pod{}
+	if err := errors.Join(json.NewDecoder(q.Body).Decode(&review), json.Unmarshal(review.Request.Object.Raw, &pod)); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var patch []map[string]any
+	for i, c := range pod.Spec.Containers {
+		patch = append(patch, map[string]any{"op": "replace", "path": fmt.Sprintf("/spec/containers/%d/image", i), "value": strings.Replace(c.Image, "/standin:", "/mirror:", 1)})
+	}
+	kind := admissionv1.PatchTypeJSONPatch
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true, PatchType: &kind}
+	review.Response.Patch, _ = json.Marshal(patch)
+	_ = json.NewEncoder(w).Encode(review)
+}
+
+// podIsDeleted by a person while another one is replaced: it comes back new, and is checked as any other.
+func (r *roll) podIsDeleted() {
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	si := r.await("si", "replaces a member", inHand)
+	for _, st := range si.Status.Attempt.Steps {
+		if st.Hand != nil {
+			other := map[string]string{"si-standin-0": "si-standin-1", "si-standin-1": "si-standin-2", "si-standin-2": "si-standin-0"}[st.Hand.Member]
+			must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), other, metav1.DeleteOptions{}))
+		}
+	}
+	r.arrives(1)
+}
