@@ -94,7 +94,7 @@ var variants = map[string][]string{
 	"namespaces": {"watchNamespaces={a,b}", "replicas=2"},
 	"secrets":    {"rbac.secretNames={s3,gcs}"},
 	"no webhook": {"webhook.enabled=false"},
-	"much": {"replicas=2", "metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.team=x", "image.digest=sha256:1", "image.pullSecrets[0].name=r", "podLabels.a=b",
+	"much": {"replicas=2", "metrics.serviceMonitor.enabled=true", "metrics.dashboard.enabled=true", "metrics.serviceMonitor.labels.team=x", "image.digest=sha256:1", "image.pullSecrets[0].name=r", "podLabels.a=b",
 		"podAnnotations.a=b", "nodeSelector.a=b", "tolerations[0].operator=Exists", "priorityClassName=p", "extraArgs={--v}", "extraEnv[0].name=A", "serviceAccount.annotations.a=b",
 		"webhook.namespaceSelector.matchLabels.a=b", "fullnameOverride=other"},
 }

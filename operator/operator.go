@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"theseus.dev/api/v1alpha1"
@@ -73,8 +74,9 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity()}
-	err = errors.Join(
+	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity(),
+		Metrics: NewMetrics(m.GetClient())}
+	err = errors.Join(metrics.Registry.Register(r.Metrics),
 		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m),
 		m.AddHealthzCheck("healthz", healthz.Ping), m.AddReadyzCheck("readyz", healthz.Ping))
 	if err == nil && o.More != nil {

@@ -40,6 +40,8 @@ type Reconciler struct {
 	Shipped func(name string) (*system.System, error)
 	// Image of this program, for Jobs; Identity of this process.
 	Image, Identity string
+	// Metrics count what ends; nil: nobody counts.
+	Metrics *Metrics
 
 	runs    Runs
 	mu      sync.Mutex
@@ -168,7 +170,7 @@ func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 	state := &State{API: r.API, Live: r.Live, Key: key}
 	platform := r.platformFor(key)
 	d := &driver{uid: uid, platform: platform}
-	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.announcer(),
+	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.watcher(),
 		Library: &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}}
 	r.drivers[key] = d
 	return d
@@ -185,6 +187,26 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Unlock()
 	if d != nil {
 		d.platform.Close()
+	}
+	if r.Metrics != nil {
+		r.Metrics.forget(key)
+	}
+}
+
+// watcher tells people and Prometheus of each pass.
+func (r *Reconciler) watcher() func(runner.Pass) {
+	announce, underway := r.announcer(), int64(0)
+	return func(p runner.Pass) {
+		announce(p)
+		a := p.Status.Attempt
+		switch {
+		case a == nil:
+		case !a.Phase.Ended():
+			underway = a.ID
+		case underway == a.ID && r.Metrics != nil: // it ended in this pass, and not before this process began
+			r.Metrics.note(p.Cluster, a)
+			underway = 0
+		}
 	}
 }
 

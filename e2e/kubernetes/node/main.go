@@ -1,5 +1,5 @@
 // Command node is everything of a Kubernetes node and its control plane that
-// is written in Go, as one program: one link, one cache entry, one file to
+// is written in Go, and kubectl, as one program: one link, one cache entry, one file to
 // keep. Its first argument says which part it plays, the rest are that part's
 // own arguments, as its documentation describes them:
 //
@@ -22,6 +22,7 @@ import (
 	_ "k8s.io/component-base/logs/json/register"          // --logging-format=json
 	_ "k8s.io/component-base/metrics/prometheus/clientgo" // what each part measures of its client
 	_ "k8s.io/component-base/metrics/prometheus/version"  // and of itself
+	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -37,6 +38,7 @@ var parts = map[string]func(){
 	"kube-controller-manager": command(controllers.NewControllerManagerCommand),
 	"kube-proxy":              command(proxy.NewProxyCommand),
 	"kube-scheduler":          command(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
+	"kubectl":                 command(kubectl.NewDefaultKubectlCommand),
 	"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 }
 
