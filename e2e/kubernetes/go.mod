@@ -6,6 +6,7 @@ go 1.26.0
 replace theseus.dev => ../..
 
 require (
+	github.com/fluxcd/cli-utils v1.2.0
 	github.com/spf13/pflag v1.0.10
 	k8s.io/api v0.37.1
 	k8s.io/apimachinery v0.37.1
