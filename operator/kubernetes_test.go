@@ -45,6 +45,9 @@ func TestPlatform(t *testing.T) {
 		t.Cleanup(func() { fatal(t, api.Delete(context.Background(), namespace)) })
 		c := kv()
 		c.Namespace, c.UID = namespace.Name, ""
+		own := c.Spec.Components["standin"]
+		own.Storage = "10Mi"
+		c.Spec.Components["standin"] = own
 		fatal(t, api.Create(t.Context(), c))
 		runs := &Runs{}
 		return runnertest.World{

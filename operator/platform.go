@@ -117,5 +117,6 @@ func (p *Platform) blueprintOf(s runner.Scene, i v1alpha1.Intent, pinned *v1alph
 	if c == nil {
 		return nil, fmt.Errorf("%s: system %s has no component %q", i.Act, sys.Name(), i.Component)
 	}
-	return &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, revision: i.Revision, version: i.Version}, nil
+	return &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, revision: i.Revision, version: i.Version,
+		hold: hold{onlyOn: i.OnlyOn, neverOn: i.NeverOn, alone: together(s)}}, nil
 }

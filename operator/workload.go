@@ -92,13 +92,17 @@ func (b *blueprint) workload(t corev1.PodTemplateSpec) (client.Object, error) {
 	return b.deployment(t), nil
 }
 
-// deployment lets Kubernetes replace the members: one comes before one goes.
+// deployment lets Kubernetes replace the members: one comes before one goes, or all go before one comes where versions must not mix.
 func (b *blueprint) deployment(t corev1.PodTemplateSpec) *appsv1.Deployment {
 	replicas, history, none, one := b.replicas(), int32(2), intstr.FromInt32(0), intstr.FromInt32(1)
+	strategy := appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}}
+	if b.hold.alone {
+		strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	}
 	return &appsv1.Deployment{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: appsv1.DeploymentSpec{
 		Replicas: &replicas, RevisionHistoryLimit: &history, Template: t,
 		Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
-		Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}},
+		Strategy: strategy,
 	}}
 }
 
