@@ -53,7 +53,7 @@ func TestPlatform(t *testing.T) {
 		return runnertest.World{
 			Cluster: c, System: sys,
 			Driver: func(t *testing.T) runner.Platform {
-				p := &Platform{API: api, Live: api, Pods: pods, Key: client.ObjectKeyFromObject(c), Image: "lab.test/theseus:1", Identity: "test", Runs: runs}
+				p := &Platform{API: api, Live: api, Pods: pods, Config: config, Key: client.ObjectKeyFromObject(c), Image: "lab.test/theseus:1", Identity: "test", Runs: runs}
 				t.Cleanup(p.Close)
 				return p
 			},

@@ -32,6 +32,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, fmt.Errorf("list pods: %w", err)
 	}
 	hosts := map[string]string{}
+	p.rooms = map[string]room{}
 	for _, c := range s.System.Components() {
 		if err := p.component(ctx, s, c, pods.Items, &look, hosts); err != nil {
 			return look, err
@@ -98,6 +99,7 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	for ordinal, pod := range members {
 		m := p.member(ctx, c, pod, ordinal)
 		m.Volume = vols.name(m.View.Name)
+		p.rooms[m.View.Name] = room{pod: pod.Name, container: c.Name(), uid: pod.UID}
 		if pod.Status.PodIP != "" {
 			hosts[m.View.Host] = pod.Status.PodIP
 		}
@@ -366,7 +368,7 @@ func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgra
 		for i := range members {
 			if m := &members[i]; m.View.Component == c.Name() && m.State == upgrade.ProcessRunning {
 				byName[m.View.Name] = m
-				targets = append(targets, ask.Target{Scope: p.scope(s, m.View, all)})
+				targets = append(targets, p.target(p.scope(s, m.View, all), false))
 			}
 		}
 		groups.Go(func() {

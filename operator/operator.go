@@ -73,7 +73,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity()}
+	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Config: m.GetConfig(), Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity()}
 	err = errors.Join(
 		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m),
 		m.AddHealthzCheck("healthz", healthz.Ping), m.AddReadyzCheck("readyz", healthz.Ping))

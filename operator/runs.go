@@ -120,7 +120,7 @@ func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, erro
 	if sc.To = p.seen[i.To]; sc.To == nil && i.To != "" {
 		return ask.Target{}, fmt.Errorf("member %s was not seen", i.To)
 	}
-	return ask.Target{Scope: sc}, nil
+	return p.target(sc, true), nil
 }
 
 // fly does a run and writes down how it ended.
