@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -176,7 +175,8 @@ func (p *Platform) configured(ctx context.Context, s runner.Scene, c *system.Com
 }
 
 func appliedRevision(w client.Object, observed int64, t *corev1.PodTemplateSpec) string {
-	if observed < w.GetGeneration() || w.GetAnnotations()[appliedAnnotation] != strconv.FormatInt(w.GetGeneration(), 10) {
+	made, err := generationOf(w)
+	if err != nil || observed < w.GetGeneration() || w.GetAnnotations()[appliedAnnotation] != made {
 		return ""
 	}
 	return t.Annotations[revisionAnnotation]

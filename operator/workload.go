@@ -256,13 +256,25 @@ func overwrite(have, want client.Object) {
 
 // note writes down that the operator made this generation. It needs no lock: whoever edits in between makes another generation.
 func (p *Platform) note(ctx context.Context, o client.Object) error {
-	generation := strconv.FormatInt(o.GetGeneration(), 10)
-	if o.GetAnnotations()[appliedAnnotation] == generation {
-		return nil
+	made, err := generationOf(o)
+	if err != nil || o.GetAnnotations()[appliedAnnotation] == made {
+		return err
 	}
 	before := o.DeepCopyObject().(client.Object)
-	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: generation}))
+	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: made}))
 	return p.API.Patch(ctx, o, client.MergeFrom(before))
+}
+
+// generationOf a workload changes with its spec, and with nothing else. The API server counts a Deployment's annotations too, so of that it is a sum of the
+// spec as the API server has it.
+func generationOf(o client.Object) (string, error) {
+	d, ok := o.(*appsv1.Deployment)
+	if !ok {
+		return strconv.FormatInt(o.GetGeneration(), 10), nil
+	}
+	text, err := json.Marshal(d.Spec)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), err
 }
 
 func merged(have, more map[string]string) map[string]string {

@@ -56,7 +56,7 @@ func TestPravega(t *testing.T) {
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "4g", "8g")+`}}}`, "raise segmentStoreMemory")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "11811160064", "12884901888")+`}}}`, "lower cacheMax")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+split+`, "properties": "-Da=b"}}}`, "changes together with spec.version")
-	c.refuses("bar", `{"spec": {"version": "0.7.0", "components": {"segmentstore": {"replicas": 4}}, "options": {`+split+`}}}`, "spec.components.segmentstore.replicas")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "components": {"segmentstore": {"replicas": 4}}, "options": {`+split+`}}}`, "spec.components.segmentstore: changes together with spec.version")
 	c.refuses("bar", `{"spec": {"version": "0.5.0-1"}}`, "is a downgrade")
 
 	f := c.film("bar")
