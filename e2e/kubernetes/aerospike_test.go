@@ -28,7 +28,7 @@ spec:
   version: 4.1.0.6
   components:
     aerospike:
-      replicas: 3
+      replicas: 2
       storage: 10Mi
       image: "lab.test/aerospike:${version}"PLAYED
   upgrade: {soak: 300ms, progressDeadline: 1m}
@@ -36,13 +36,13 @@ spec:
 
 // TestAerospike goes the way of the Aerospike operator's document "Upgrading Clusters" with the shipped System and the chart's rights: no upgrade without a place for
 // backups, only listed versions and paths; the backup first; volumes made anew with 4.2 and only then, one member after the other; migrations waited for; the others
-// told to forget a member. Questions and actions run asinfo in the pods.
+// told to forget a member. Two members, as there. Questions and actions run asinfo in the pods.
 func TestAerospike(t *testing.T) {
 	c := newCluster(t)
 	loadTheseus(t)
 	loadPlayed(t, "aerospike", "asd", []string{"/usr/bin/asd", "/usr/bin/asinfo", "/usr/bin/asbackup", "/bin/grep"}, []string{"4.1.0.6", "4.2.0.10", "4.3.0.2"})
 	c.installChart()
-	c.knobs("aerospike", `{"members": {"as-aerospike-2@4.3.0.2": {"settledAfter": "2s"}}}`)
+	c.knobs("aerospike", `{"members": {"as-aerospike-1@4.3.0.2": {"settledAfter": "2s"}}}`)
 	c.apply(backupClaim)
 	peers := "${all.map(x, x.name + '=' + x.host + ':' + string(x.port.service)).join(',')}"
 	c.applyAdmitted(aerospikeCluster, "PLAYED", playedBy("aerospike", peers, "service"))
@@ -66,10 +66,9 @@ func TestAerospike(t *testing.T) {
 	as := c.await("as", "runs 4.2.0.10", settledAt("4.2.0.10"))
 	c.ended(as, v1alpha1.PhaseSucceeded)
 	c.contains("the journal", told(as, "AttemptStarted", "Backup", "BackedUp", "Stop", "Renew", "MemberReplaced", "AttemptSucceeded"),
-		"AttemptStarted", "Stop aerospike-2", "Renew aerospike-2", "MemberReplaced aerospike-2", "Stop aerospike-1", "Renew aerospike-1", "MemberReplaced aerospike-1",
+		"AttemptStarted", "Stop aerospike-1", "Renew aerospike-1", "MemberReplaced aerospike-1",
 		"Stop aerospike-0", "Renew aerospike-0", "MemberReplaced aerospike-0", "AttemptSucceeded")
-	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingAerospike: 0 of 3 members updated", "UpdatingAerospike: 1 of 3 members updated",
-		"UpdatingAerospike: 2 of 3 members updated")
+	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingAerospike: 0 of 2 members updated", "UpdatingAerospike: 1 of 2 members updated")
 	for _, uid := range c.uids() {
 		if slices.Contains(before, uid) {
 			t.Errorf("%s is there still: a volume was not made anew", uid)
@@ -97,8 +96,8 @@ func TestAerospike(t *testing.T) {
 	}
 	c.readBack(written)
 	c.provedBackup(as, "as-4.2.0.10-4.3.0.2-a")
-	if n := c.forgot(); n < 6 {
-		t.Errorf("the others were told %d times to forget an address, want 6 at least", n)
+	if n := c.forgot(); n < 2 {
+		t.Errorf("the others were told %d times to forget an address, want 2 at least", n)
 	}
 	c.contains("events", sorted(c.heard("as")), "AttemptStarted", "AttemptSucceeded", "BackedUp", "MemberReplaced", "Renew")
 	c.refuses("as", `{"spec": {"version": "4.2.0.10"}}`, "is a downgrade")
@@ -167,7 +166,7 @@ func (c *cluster) write20() map[string]string {
 // readBack wants all of it from a majority, by way of each member.
 func (c *cluster) readBack(written map[string]string) {
 	c.t.Helper()
-	for i := range 3 {
+	for i := range 2 {
 		kept := struct {
 			Keys map[string]string `json:"keys"`
 		}{}
@@ -201,7 +200,7 @@ func (c *cluster) provedBackup(as *v1alpha1.Cluster, name string) {
 // forgot is how often members were told to forget another one's address, as far as it is on their volumes.
 func (c *cluster) forgot() (n int) {
 	c.t.Helper()
-	for i := range 3 {
+	for i := range 2 {
 		status := struct {
 			Actions map[string]int `json:"actions"`
 		}{}

@@ -52,7 +52,7 @@ func TestPravega(t *testing.T) {
 		t.Errorf("kubectl get shows %s, want %s", got, want)
 	}
 
-	c.refuses("bar", `{"spec": {"version": "0.7.0"}}`, "spec.options.segmentStoreMemory: the hop from 0.6.2 to 0.7.0 requires it")
+	c.refuses("bar", `{"spec": {"version": "0.7.0"}}`, `does not keep the rule "memory is split"; set all four`)
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "4g", "8g")+`}}}`, "raise segmentStoreMemory")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "11811160064", "12884901888")+`}}}`, "lower cacheMax")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+split+`, "properties": "-Da=b"}}}`, "changes together with spec.version")
@@ -84,7 +84,7 @@ func TestPravega(t *testing.T) {
 	}
 	c.runOn("controller", "0.7.0", 2)
 
-	c.refuses("bar", `{"spec": {"version": "0.9.0"}}`, "spec.options.segmentStoreJvmOptions: the hop from 0.7.0 to 0.9.0 requires it")
+	c.refuses("bar", `{"spec": {"version": "0.9.0"}}`, `does not keep the rule "JVM flags"; add -XX:+UseContainerSupport`)
 	c.edit("bar", `{"spec": {"version": "0.9.0", "options": {`+jvmFlags+`}}}`)
 	bar = c.await("bar", "is back at 0.7.0", func(bar *v1alpha1.Cluster) bool { return bar.Status.FailedTarget == "0.9.0" && settledAt("0.7.0")(bar) })
 	c.ended(bar, v1alpha1.PhaseRolledBack)

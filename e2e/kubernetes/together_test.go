@@ -3,7 +3,6 @@
 package kubernetes
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -16,8 +15,25 @@ import (
 	"theseus.dev/api/v1alpha1"
 )
 
+const togetherCluster = `
+apiVersion: theseus.dev/v1alpha1
+kind: Cluster
+metadata: {name: NAME}
+spec:
+  system: standin
+  version: 1.2.0
+  options: {control: FILE}
+  components:
+    standin:
+      replicas: 3
+      storage: 10Mi
+      image: "lab.test/standin:${version}"
+      pod: {spec: {volumes: [{name: knobs, configMap: {name: knobs-standin}}], containers: [{name: standin, volumeMounts: [{name: knobs, mountPath: /knobs}]}]}}
+  upgrade: {soak: 300ms, progressDeadline: 15s, allowDowntime: true}
+`
+
 // TestTogether goes over an edge whose versions must not mix: no member of the new one runs while one of the old one does, on the way there and on the way
-// back, whatever the operator's own budget says; what was written is there afterwards.
+// back, whatever the operator's own budget says.
 func TestTogether(t *testing.T) {
 	c := newCluster(t)
 	loadTheseus(t)
@@ -26,15 +42,24 @@ func TestTogether(t *testing.T) {
 	}
 	c.installCRDs()
 	c.startOperator()
-	c.apply(strings.ReplaceAll(standinCluster, "progressDeadline: 2m", "progressDeadline: 20s"), "VERSION", "1.2.0")
+	c.knobs("standin", `{"versions": {"2.0.0": {"neverReady": true}}}`)
+	c.apply(togetherCluster, "NAME", "si", "FILE", "/knobs/none.json")
+	c.apply(togetherCluster, "NAME", "sj", "FILE", "/knobs/knobs.json")
 	c.await("si", "runs 1.2.0", settledAt("1.2.0"))
-	p := c.versionsSeen()
-
+	c.await("sj", "runs 1.2.0", settledAt("1.2.0"))
+	good, bad := c.versionsSeen("si"), c.versionsSeen("sj")
 	c.upgradeTo("si", "2.0.0")
+	c.upgradeTo("sj", "2.0.0")
+
 	si := c.await("si", "runs 2.0.0", settledAt("2.0.0"))
 	c.ended(si, v1alpha1.PhaseSucceeded)
-	if got := p.story(); !slices.Equal(got, []string{"1.2.0", "", "2.0.0"}) {
+	if got := good.story(); !slices.Equal(got, []string{"1.2.0", "", "2.0.0"}) {
 		t.Errorf("side by side ran %q, want 1.2.0, then none, then 2.0.0", got)
+	}
+	sj := c.await("sj", "is back at 1.2.0", func(sj *v1alpha1.Cluster) bool { return sj.Status.FailedTarget == "2.0.0" && settledAt("1.2.0")(sj) })
+	c.ended(sj, v1alpha1.PhaseRolledBack)
+	if got := bad.story(); !slices.Equal(got, []string{"1.2.0", "", "2.0.0", "", "1.2.0"}) {
+		t.Errorf("side by side ran %q, want 1.2.0, none, 2.0.0, none, and 1.2.0 again", got)
 	}
 	if n := len(told(si, "Stop")); n != 3 {
 		t.Errorf("%d members were stopped, want 3: %q", n, told(si, "Stop"))
@@ -51,11 +76,11 @@ type seen struct {
 	changes []string
 }
 
-func (c *cluster) versionsSeen() *seen {
+func (c *cluster) versionsSeen(name string) *seen {
 	c.t.Helper()
-	list, err := c.CoreV1().Pods(c.namespace).List(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=si"})
+	list, err := c.CoreV1().Pods(c.namespace).List(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=" + name})
 	must(c.t, err)
-	w, err := c.CoreV1().Pods(c.namespace).Watch(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=si", ResourceVersion: list.ResourceVersion})
+	w, err := c.CoreV1().Pods(c.namespace).Watch(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=" + name, ResourceVersion: list.ResourceVersion})
 	must(c.t, err)
 	c.t.Cleanup(w.Stop)
 	s := &seen{pods: map[string]string{}}
@@ -97,5 +122,3 @@ func (s *seen) story() []string {
 	defer s.mu.Unlock()
 	return append([]string(nil), s.changes...)
 }
-
-func (s *seen) String() string { return fmt.Sprint(s.story()) }
