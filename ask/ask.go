@@ -71,6 +71,8 @@ type Target struct {
 	// Stdout gets what a program of an action writes to its standard output, as it comes; a write error ends the
 	// program and the action has failed. Without it the end of the output is kept as text.
 	Stdout io.Writer
+	// Exec runs the programs of calls where the member is. Nil: they run here.
+	Exec Exec
 	// Signal sends a signal to the member's process, after seeing that it is still the same process. Nil: this
 	// member has no process here.
 	Signal func(syscall.Signal) error

@@ -32,6 +32,7 @@ type runCall struct {
 	env    []string
 	dir    string
 	stdout io.Writer
+	exec   Exec // nil: here
 	read   reading
 }
 
@@ -47,6 +48,9 @@ func (a *Asker) newRunCall(c *v1alpha1.Call, t Target, r reading) (*runCall, err
 	env, err := a.expandAll(c.Env, t.Scope)
 	if err != nil {
 		return nil, fmt.Errorf("env: %w", err)
+	}
+	if t.Exec != nil {
+		return &runCall{args: withEnv(args, env), stdout: t.Stdout, exec: t.Exec, read: r}, nil
 	}
 	path, err := a.Program(args[0])
 	if err != nil {
@@ -75,6 +79,9 @@ func (c *runCall) close()         {}
 func (c *runCall) once(ctx context.Context) (*answer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, unsent{err}
+	}
+	if c.exec != nil {
+		return c.onceThere(ctx)
 	}
 	stdout := c.capture()
 	stderr := &capture{keep: maxKept}

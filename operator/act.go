@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -16,23 +15,24 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
-	"theseus.dev/upgrade"
 )
 
 // Do is part of runner.Platform.
 func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) error {
 	switch i.Act {
 	case v1alpha1.ActConfigure, v1alpha1.ActPrepare, v1alpha1.ActStart:
-		if err := beyond(s.Cluster.Status.Attempt, i); err != nil {
-			return err
-		}
 		b, err := p.blueprintOf(s, i, pinned)
 		if err != nil {
 			return err
 		}
-		return p.make(ctx, b, i)
+		if err := checkVolumes(s, b); err != nil {
+			return err
+		}
+		return p.make(ctx, b, i, renews(s, i.Component))
 	case v1alpha1.ActStop:
 		return p.stop(ctx, s, i)
+	case v1alpha1.ActRenew:
+		return p.renew(ctx, s, i)
 	case v1alpha1.ActRun:
 		return p.run(ctx, s, i)
 	case v1alpha1.ActBackup:
@@ -41,27 +41,8 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 	return fmt.Errorf("do %s: there is no such act in Kubernetes", i.Act)
 }
 
-// beyond refuses what the operator cannot keep yet: Kubernetes makes a pod of the new version as soon as one is gone.
-func beyond(a *v1alpha1.Attempt, i v1alpha1.Intent) error {
-	if i.Act != v1alpha1.ActConfigure {
-		return nil
-	}
-	if i.OnlyOn != "" || i.NeverOn != "" {
-		return fmt.Errorf("configure %s: the operator cannot do a hop yet that makes volumes anew; abort, or roll back; nothing was changed", i.Component)
-	}
-	if a == nil || a.Base == nil {
-		return nil
-	}
-	for _, st := range a.Steps {
-		if st.Name == i.Step && st.Kind == upgrade.KindRecreate {
-			return fmt.Errorf("configure %s: the operator cannot do a hop yet that stops all members at once; abort, or roll back; nothing was changed", i.Component)
-		}
-	}
-	return nil
-}
-
 // make does the acts that bring something of a revision about.
-func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent) error {
+func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent, renews bool) error {
 	switch i.Act {
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
@@ -71,12 +52,25 @@ func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent) er
 		}
 		return p.forgetPulls(ctx, b.component.Name(), "")
 	}
-	// A start is what the workload's controller does by itself: it makes the pod that is missing.
-	return p.exists(ctx, b)
+	return p.start(ctx, b, i, renews)
 }
 
-// exists makes the workload where there is none: somebody deleted it.
-func (p *Platform) exists(ctx context.Context, b *blueprint) error {
+// start leaves it to the workload's controller to make the pod that is missing. One that is held and was made from another template never starts: it
+// goes, and the next one is made from this one.
+func (p *Platform) start(ctx context.Context, b *blueprint, i v1alpha1.Intent, renews bool) error {
+	if err := p.exists(ctx, b, renews); err != nil || !b.keeps() {
+		return err
+	}
+	pod := &corev1.Pod{}
+	err := p.Live.Get(ctx, types.NamespacedName{Namespace: p.Key.Namespace, Name: i.Member}, pod)
+	if err != nil || !held(pod) || pod.Annotations[revisionAnnotation] == i.Revision {
+		return client.IgnoreNotFound(err)
+	}
+	return client.IgnoreNotFound(p.API.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}))
+}
+
+// exists makes the workload where there is none: somebody deleted it. Where volumes are made anew only a configure says on which ones its pods may start.
+func (p *Platform) exists(ctx context.Context, b *blueprint, renews bool) error {
 	t, err := b.template()
 	if err != nil {
 		return err
@@ -86,6 +80,9 @@ func (p *Platform) exists(ctx context.Context, b *blueprint) error {
 		return err
 	}
 	err = p.Live.Get(ctx, client.ObjectKeyFromObject(want), want)
+	if apierrors.IsNotFound(err) && renews {
+		return nil
+	}
 	if apierrors.IsNotFound(err) {
 		return p.configure(ctx, b)
 	}
@@ -113,7 +110,36 @@ func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", i.Member, err)
 	}
+	if together(s) {
+		return p.takeDown(ctx, pod)
+	}
 	return p.evict(ctx, pod)
+}
+
+// takeDown deletes the pod with this UID. Our own budget, which lets one member go at a time, is not asked where all of them go; what somebody
+// else set up must allow for all that are left.
+func (p *Platform) takeDown(ctx context.Context, pod *corev1.Pod) error {
+	pods := &corev1.PodList{}
+	if err := p.Live.List(ctx, pods, client.InNamespace(pod.Namespace), client.MatchingLabels(selectorOf(p.Key.Name, pod.Labels[componentLabel]))); err != nil {
+		return fmt.Errorf("stop %s: %w", pod.Name, err)
+	}
+	left := int32(0)
+	for i := range pods.Items {
+		if !held(&pods.Items[i]) && pods.Items[i].DeletionTimestamp == nil {
+			left++
+		}
+	}
+	ours := workloadName(p.Key.Name, pod.Labels[componentLabel])
+	if names := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
+		return b.Name != ours && b.Status.DisruptionsAllowed < left
+	}); len(names) > 0 {
+		return p.refused(pod, fmt.Sprintf("all %d members go at once, and PodDisruptionBudget %s does not allow that", left, strings.Join(names, ", ")))
+	}
+	delete(p.blocked, string(pod.UID))
+	if err := p.API.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}); client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("stop %s: %w", pod.Name, err)
+	}
+	return nil
 }
 
 func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
@@ -126,38 +152,45 @@ func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
 		delete(p.blocked, string(pod.UID))
 		return nil
 	case apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err): // the latter where several budgets select it
-		why := p.refusers(ctx, pod, err)
-		if p.blocked == nil {
-			p.blocked = map[string]string{}
-		}
-		p.blocked[string(pod.UID)] = why
-		err = errors.New(why)
+		return p.refused(pod, p.refusal(ctx, pod, err))
 	}
 	return fmt.Errorf("stop %s: %w", pod.Name, err)
 }
 
-// refusers names the budgets that keep a pod from being evicted.
-func (p *Platform) refusers(ctx context.Context, pod *corev1.Pod, refusal error) string {
-	list := &policyv1.PodDisruptionBudgetList{}
-	if p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)) != nil {
-		return "its eviction is refused: " + refusal.Error()
-	}
-	var all, used []string
-	for _, b := range list.Items {
-		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
-		if err != nil || !selector.Matches(labels.Set(pod.Labels)) {
-			continue
-		}
-		all = append(all, b.Name)
-		if b.Status.DisruptionsAllowed == 0 {
-			used = append(used, fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
-		}
-	}
+// refusal names the budgets that keep a pod from being evicted.
+func (p *Platform) refusal(ctx context.Context, pod *corev1.Pod, err error) string {
+	all := p.budgets(ctx, pod, func(*policyv1.PodDisruptionBudget) bool { return true })
+	used := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool { return b.Status.DisruptionsAllowed == 0 })
 	switch {
 	case len(all) > 1:
 		return "its eviction is refused: Kubernetes evicts no pod that more than one PodDisruptionBudget selects, and these do: " + strings.Join(all, ", ")
 	case len(used) > 0:
 		return "its eviction is refused by PodDisruptionBudget " + strings.Join(used, ", ")
 	}
-	return "its eviction is refused: " + refusal.Error()
+	return "its eviction is refused: " + err.Error()
+}
+
+// refused keeps for the next look why a pod may not go.
+func (p *Platform) refused(pod *corev1.Pod, why string) error {
+	if p.blocked == nil {
+		p.blocked = map[string]string{}
+	}
+	p.blocked[string(pod.UID)] = why
+	return fmt.Errorf("stop %s: %s", pod.Name, why)
+}
+
+// budgets names those that cover a pod and are such.
+func (p *Platform) budgets(ctx context.Context, pod *corev1.Pod, such func(*policyv1.PodDisruptionBudget) bool) (names []string) {
+	list := &policyv1.PodDisruptionBudgetList{}
+	if p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)) != nil {
+		return nil
+	}
+	for i := range list.Items {
+		b := &list.Items[i]
+		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
+		if err == nil && selector.Matches(labels.Set(pod.Labels)) && such(b) {
+			names = append(names, fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
+		}
+	}
+	return names
 }

@@ -45,12 +45,15 @@ func TestPlatform(t *testing.T) {
 		t.Cleanup(func() { fatal(t, api.Delete(context.Background(), namespace)) })
 		c := kv()
 		c.Namespace, c.UID = namespace.Name, ""
+		own := c.Spec.Components["standin"]
+		own.Storage = "10Mi"
+		c.Spec.Components["standin"] = own
 		fatal(t, api.Create(t.Context(), c))
 		runs := &Runs{}
 		return runnertest.World{
 			Cluster: c, System: sys,
 			Driver: func(t *testing.T) runner.Platform {
-				p := &Platform{API: api, Live: api, Pods: pods, Key: client.ObjectKeyFromObject(c), Image: "lab.test/theseus:1", Identity: "test", Runs: runs}
+				p := &Platform{API: api, Live: api, Pods: pods, Config: config, Key: client.ObjectKeyFromObject(c), Image: "lab.test/theseus:1", Identity: "test", Runs: runs}
 				t.Cleanup(p.Close)
 				return p
 			},

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +31,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, fmt.Errorf("list pods: %w", err)
 	}
 	hosts := map[string]string{}
+	p.rooms = map[string]room{}
 	for _, c := range s.System.Components() {
 		if err := p.component(ctx, s, c, pods.Items, &look, hosts); err != nil {
 			return look, err
@@ -70,7 +70,7 @@ func (p *Platform) remember(members []upgrade.Member) {
 
 // component adds the members of one component: those of the pods, and one that is absent for each that has none.
 func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods []corev1.Pod, look *upgrade.Look, hosts map[string]string) error {
-	revision, err := p.configured(ctx, c)
+	revision, guarded, err := p.configured(ctx, s, c)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,23 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	if err != nil {
 		return err
 	}
+	vols := volumes{}
+	if guarded || renews(s, c.Name()) || someHeld(members) {
+		if vols, err = p.volumesOf(ctx); err != nil {
+			return err
+		}
+	}
+	waiting, err := p.lift(ctx, c, revision, members, vols)
+	if err != nil {
+		return err
+	}
+	for _, ordinal := range waiting {
+		delete(members, ordinal)
+	}
 	for ordinal, pod := range members {
 		m := p.member(ctx, c, pod, ordinal)
+		m.Volume = vols.name(m.View.Name)
+		p.rooms[m.View.Name] = room{pod: pod.Name, container: c.Name(), uid: pod.UID}
 		if pod.Status.PodIP != "" {
 			hosts[m.View.Host] = pod.Status.PodIP
 		}
@@ -91,7 +106,8 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	}
 	for i := range replicas {
 		if members[i] == nil {
-			look.Members = append(look.Members, upgrade.Member{View: p.view(c, memberName(p.Key.Name, c.Name(), i), i), State: upgrade.ProcessAbsent})
+			name := memberName(p.Key.Name, c.Name(), i)
+			look.Members = append(look.Members, upgrade.Member{View: p.view(c, name, i), State: upgrade.ProcessAbsent, Volume: vols.name(name)})
 		}
 	}
 	return nil
@@ -143,21 +159,24 @@ func (p *Platform) christen(ctx context.Context, c *system.Component, members ma
 }
 
 // configured is the revision that the next pod of a component gets: none as long as its controller may still have an older template in mind, or
-// somebody edited it.
-func (p *Platform) configured(ctx context.Context, c *system.Component) (string, error) {
+// somebody edited it. held says that this pod is held at first.
+func (p *Platform) configured(ctx context.Context, s runner.Scene, c *system.Component) (revision string, held bool, err error) {
 	key := types.NamespacedName{Namespace: p.Key.Namespace, Name: workloadName(p.Key.Name, c.Name())}
 	if stateful(c) {
 		w := &appsv1.StatefulSet{}
-		err := p.Live.Get(ctx, key, w)
-		return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), client.IgnoreNotFound(err)
+		if err := p.Live.Get(ctx, key, w); err != nil {
+			return "", false, client.IgnoreNotFound(err)
+		}
+		return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), holds(&w.Spec.Template), p.loosen(ctx, s, w)
 	}
 	w := &appsv1.Deployment{}
-	err := p.Live.Get(ctx, key, w)
-	return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), client.IgnoreNotFound(err)
+	err = p.Live.Get(ctx, key, w)
+	return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), false, client.IgnoreNotFound(err)
 }
 
 func appliedRevision(w client.Object, observed int64, t *corev1.PodTemplateSpec) string {
-	if observed < w.GetGeneration() || w.GetAnnotations()[appliedAnnotation] != strconv.FormatInt(w.GetGeneration(), 10) {
+	made, err := generationOf(w)
+	if err != nil || observed < w.GetGeneration() || w.GetAnnotations()[appliedAnnotation] != made {
 		return ""
 	}
 	return t.Annotations[revisionAnnotation]
@@ -183,7 +202,9 @@ func (p *Platform) member(ctx context.Context, c *system.Component, pod *corev1.
 	if st != nil {
 		m.Crashes = st.RestartCount
 	}
-	m.State, m.Message = stateOf(pod, st)
+	if m.State, m.Message = stateOf(pod, st); held(pod) && m.State == upgrade.ProcessStarting {
+		m.Message = "it is held until its volume is one that " + m.View.Version + " may start on"
+	}
 	m.Broken = brokenBy(pod)
 	if why := p.blocked[string(pod.UID)]; why != "" {
 		m.Message = joined(m.Message, why)
@@ -347,7 +368,7 @@ func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgra
 		for i := range members {
 			if m := &members[i]; m.View.Component == c.Name() && m.State == upgrade.ProcessRunning {
 				byName[m.View.Name] = m
-				targets = append(targets, ask.Target{Scope: p.scope(s, m.View, all)})
+				targets = append(targets, p.target(p.scope(s, m.View, all), false))
 			}
 		}
 		groups.Go(func() {

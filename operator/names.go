@@ -19,7 +19,7 @@ const (
 	versionAnnotation  = "theseus.dev/version"
 	// memberAnnotation of a pod of a Deployment says which member it is.
 	memberAnnotation = "theseus.dev/member"
-	// appliedAnnotation of a workload is the generation that the operator made. Another one was edited by somebody else since.
+	// appliedAnnotation of a workload is the generation that the operator made, as generationOf says it. Another one was edited by somebody else since.
 	appliedAnnotation = "theseus.dev/applied-generation"
 	// sumAnnotation of a workload is the sum of what was wanted when it was written.
 	sumAnnotation = "theseus.dev/wanted"

@@ -74,7 +74,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity(),
+	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Config: m.GetConfig(), Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity(),
 		Metrics: NewMetrics(m.GetClient())}
 	err = errors.Join(metrics.Registry.Register(r.Metrics),
 		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m),

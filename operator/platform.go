@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
@@ -23,8 +24,9 @@ type Platform struct {
 	// API writes, Live reads past every cache.
 	API  client.Client
 	Live client.Reader
-	// Pods reads logs and evicts.
-	Pods kubernetes.Interface
+	// Pods reads logs and evicts; Config is how its programs are reached.
+	Pods   kubernetes.Interface
+	Config *rest.Config
 	// Key of the Cluster.
 	Key types.NamespacedName
 	// Image of this program, for Jobs.
@@ -39,6 +41,7 @@ type Platform struct {
 	seen     map[string]*system.Member // in the last look, with answers
 	blocked  map[string]string         // why the eviction of a pod was refused, by UID
 	words    map[types.UID]words       // of pods that ended
+	rooms    map[string]room           // by member, in the last look
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host
@@ -73,7 +76,7 @@ func (p *Platform) newAsker(s runner.Scene) *ask.Asker {
 	a.Credentials = s.Cluster.Spec.Credentials
 	a.Dial = p.dial
 	a.Program = func(name string) (string, error) {
-		return "", fmt.Errorf("%s: programs of questions do not run in the operator; ask over the network", name)
+		return "", fmt.Errorf("%s: the member has no container to run it in", name)
 	}
 	return a
 }
@@ -117,5 +120,6 @@ func (p *Platform) blueprintOf(s runner.Scene, i v1alpha1.Intent, pinned *v1alph
 	if c == nil {
 		return nil, fmt.Errorf("%s: system %s has no component %q", i.Act, sys.Name(), i.Component)
 	}
-	return &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, revision: i.Revision, version: i.Version}, nil
+	return &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, revision: i.Revision, version: i.Version,
+		hold: hold{onlyOn: i.OnlyOn, neverOn: i.NeverOn, alone: together(s)}}, nil
 }

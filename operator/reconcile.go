@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -34,6 +35,8 @@ type Reconciler struct {
 	API  client.Client
 	Live client.Reader
 	Pods kubernetes.Interface
+	// Config is how programs in pods are reached.
+	Config *rest.Config
 	// Events are for people: kubectl describe.
 	Events events.EventRecorder
 	// Shipped finds a System that is built in.
@@ -177,7 +180,7 @@ func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 }
 
 func (r *Reconciler) platformFor(key types.NamespacedName) *Platform {
-	return &Platform{API: r.API, Live: r.Live, Pods: r.Pods, Key: key, Image: r.Image, Identity: r.Identity, Runs: &r.runs}
+	return &Platform{API: r.API, Live: r.Live, Pods: r.Pods, Config: r.Config, Key: key, Image: r.Image, Identity: r.Identity, Runs: &r.runs}
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

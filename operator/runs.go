@@ -120,7 +120,7 @@ func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, erro
 	if sc.To = p.seen[i.To]; sc.To == nil && i.To != "" {
 		return ask.Target{}, fmt.Errorf("member %s was not seen", i.To)
 	}
-	return ask.Target{Scope: sc}, nil
+	return p.target(sc, true), nil
 }
 
 // fly does a run and writes down how it ended.
@@ -172,8 +172,8 @@ func (p *Platform) recordRun(ctx context.Context, id int64, end claim) {
 	}
 }
 
-func encode(c claim) string {
-	text, err := json.Marshal(c)
+func encode(v any) string {
+	text, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // texts always marshal
 	}
@@ -197,18 +197,22 @@ func forgetRuns(claims map[string]string, now int64, a *v1alpha1.Attempt) {
 	}
 }
 
-// changeRuns changes the claims by a write that fails if somebody else wrote since they were read, and is then tried again on what is there. The
-// ConfigMap is made for a Cluster that is given, and else must be there.
 func (p *Platform) changeRuns(ctx context.Context, c *v1alpha1.Cluster, change func(map[string]string) bool) error {
+	return p.changeMap(ctx, p.runsKey(), c, change)
+}
+
+// changeMap changes a ConfigMap by a write that fails if somebody else wrote since it was read, and is then tried again on what is there. It is
+// made for a Cluster that is given, and else must be there.
+func (p *Platform) changeMap(ctx context.Context, key types.NamespacedName, c *v1alpha1.Cluster, change func(map[string]string) bool) error {
 	for {
 		m := &corev1.ConfigMap{}
-		err := p.Live.Get(ctx, p.runsKey(), m)
+		err := p.Live.Get(ctx, key, m)
 		missing := apierrors.IsNotFound(err) && c != nil
 		if err != nil && !missing {
 			return err
 		}
 		if missing {
-			m = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: runsName(p.Key.Name),
+			m = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name,
 				Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name}, OwnerReferences: []metav1.OwnerReference{ownerOf(c)}}}
 		}
 		if m.Data == nil {

@@ -44,6 +44,7 @@ type blueprint struct {
 	spec      *v1alpha1.ClusterSpec // pinned
 	revision  string
 	version   string
+	hold      hold
 }
 
 func (b *blueprint) own() v1alpha1.ComponentSpec { return b.spec.Components[b.component.Name()] }
@@ -235,4 +236,7 @@ func (b *blueprint) brand(t *corev1.PodTemplateSpec) {
 	}
 	t.Annotations[revisionAnnotation] = b.revision
 	t.Annotations[versionAnnotation] = b.version
+	if b.keeps() {
+		b.hold.brand(t)
+	}
 }

@@ -92,13 +92,17 @@ func (b *blueprint) workload(t corev1.PodTemplateSpec) (client.Object, error) {
 	return b.deployment(t), nil
 }
 
-// deployment lets Kubernetes replace the members: one comes before one goes.
+// deployment lets Kubernetes replace the members: one comes before one goes, or all go before one comes where versions must not mix.
 func (b *blueprint) deployment(t corev1.PodTemplateSpec) *appsv1.Deployment {
 	replicas, history, none, one := b.replicas(), int32(2), intstr.FromInt32(0), intstr.FromInt32(1)
+	strategy := appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}}
+	if b.hold.alone {
+		strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	}
 	return &appsv1.Deployment{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: appsv1.DeploymentSpec{
 		Replicas: &replicas, RevisionHistoryLimit: &history, Template: t,
 		Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
-		Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}},
+		Strategy: strategy,
 	}}
 }
 
@@ -252,13 +256,25 @@ func overwrite(have, want client.Object) {
 
 // note writes down that the operator made this generation. It needs no lock: whoever edits in between makes another generation.
 func (p *Platform) note(ctx context.Context, o client.Object) error {
-	generation := strconv.FormatInt(o.GetGeneration(), 10)
-	if o.GetAnnotations()[appliedAnnotation] == generation {
-		return nil
+	made, err := generationOf(o)
+	if err != nil || o.GetAnnotations()[appliedAnnotation] == made {
+		return err
 	}
 	before := o.DeepCopyObject().(client.Object)
-	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: generation}))
+	o.SetAnnotations(merged(o.GetAnnotations(), map[string]string{appliedAnnotation: made}))
 	return p.API.Patch(ctx, o, client.MergeFrom(before))
+}
+
+// generationOf a workload changes with its spec, and with nothing else. The API server counts a Deployment's annotations too, so of that it is a sum of the
+// spec as the API server has it.
+func generationOf(o client.Object) (string, error) {
+	d, ok := o.(*appsv1.Deployment)
+	if !ok {
+		return strconv.FormatInt(o.GetGeneration(), 10), nil
+	}
+	text, err := json.Marshal(d.Spec)
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), err
 }
 
 func merged(have, more map[string]string) map[string]string {

@@ -25,6 +25,19 @@ func (c *cluster) helm(args ...string) {
 	}
 }
 
+// installChart installs the chart for the namespace of the test, and returns it with the flags that it was installed with.
+func (c *cluster) installChart() (chart string, flags []string) {
+	c.t.Helper()
+	chart = filepath.Join(root(c.t), "charts", "theseus")
+	flags = []string{"--namespace", c.namespace, "--set", "image.repository=lab.test/theseus,image.tag=1,watchNamespaces={" + c.namespace + "}", "--wait", "--timeout", "2m"}
+	c.installCRDs()
+	c.helm(append([]string{"install", "theseus", chart, "--skip-crds"}, flags...)...)
+	c.t.Cleanup(func() { // what lies outside of the namespace
+		_ = exec.Command(filepath.Join(root(c.t), "bin", "helm"), "uninstall", "theseus", "--namespace", c.namespace).Run()
+	})
+	return chart, flags
+}
+
 // TestChart installs the chart as a user does, with the rights that it gives and the webhook: wrong edits are refused with a message, right ones are
 // followed, and a new Theseus restarts no member.
 func TestChart(t *testing.T) {
@@ -33,13 +46,7 @@ func TestChart(t *testing.T) {
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		loadStandin(t, version)
 	}
-	chart := filepath.Join(root(t), "charts", "theseus")
-	flags := []string{"--namespace", c.namespace, "--set", "image.repository=lab.test/theseus,image.tag=1,watchNamespaces={" + c.namespace + "}", "--wait", "--timeout", "2m"}
-	c.installCRDs()
-	c.helm(append([]string{"install", "theseus", chart, "--skip-crds"}, flags...)...)
-	t.Cleanup(func() { // what lies outside of the namespace
-		_ = exec.Command(filepath.Join(root(t), "bin", "helm"), "uninstall", "theseus", "--namespace", c.namespace).Run()
-	})
+	chart, flags := c.installChart()
 
 	// A pod that is ready is not yet one that every node's service leads to.
 	c.eventually("a Cluster is made, and the webhook answers", func(context.Context) error {

@@ -162,6 +162,7 @@ func (e *edit) whole() {
 	if e.old != nil {
 		e.immutable()
 		e.combined()
+		e.volumes()
 		e.running()
 	} else {
 		checkNames(&e.Verdict, e.new.Name, e.sys)

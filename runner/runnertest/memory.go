@@ -35,6 +35,7 @@ type Memory struct {
 	runs        map[int64]upgrade.Outcome
 	backups     map[string]upgrade.Outcome
 	incarnation int
+	renewed     map[string]upgrade.Member // with volumes that were made anew, as they are while absent
 }
 
 // MemoryMember is a member in memory. A test may change it in Change.
@@ -54,7 +55,8 @@ var (
 // NewMemory is a place for a Cluster that knows the Systems.
 func NewMemory(c *v1alpha1.Cluster, known ...*system.System) *Memory {
 	m := &Memory{cluster: c.DeepCopy(), known: map[string]*system.System{}, kept: map[string]*system.System{}, members: map[string]*MemoryMember{},
-		configured: map[string]string{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{}, backups: map[string]upgrade.Outcome{}}
+		configured: map[string]string{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{}, backups: map[string]upgrade.Outcome{},
+		renewed: map[string]upgrade.Member{}}
 	for _, s := range known {
 		m.known[s.Name()] = s
 	}
@@ -158,6 +160,11 @@ func (m *Memory) Look(ctx context.Context, _ runner.Scene) (upgrade.Look, error)
 		}
 		look.Members = append(look.Members, seen)
 	}
+	for name, absent := range m.renewed {
+		if m.members[name] == nil {
+			look.Members = append(look.Members, absent)
+		}
+	}
 	return look, nil
 }
 
@@ -184,6 +191,10 @@ func (m *Memory) Do(_ context.Context, s runner.Scene, i v1alpha1.Intent, pinned
 		if o := m.members[i.Member]; o != nil && o.Incarnation == i.Incarnation {
 			delete(m.members, i.Member)
 		}
+	case v1alpha1.ActRenew:
+		if m.members[i.Member] == nil && m.renewed[i.Member].Volume == i.Volume {
+			m.renewed[i.Member] = upgrade.Member{View: system.Member{Name: i.Member, Component: i.Component}, State: upgrade.ProcessAbsent, Volume: i.Name}
+		}
 	case v1alpha1.ActRun:
 		m.run(i)
 	case v1alpha1.ActBackup:
@@ -196,7 +207,7 @@ func (m *Memory) start(s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinne
 	if pinned == nil || s.Systems[pinned.System.Hash] == nil {
 		return errors.New("nothing knows what the revision was made from")
 	}
-	if m.members[i.Member] != nil {
+	if m.members[i.Member] != nil || m.renewed[i.Member].Volume != i.Volume {
 		return nil
 	}
 	ordinal := 0
@@ -208,7 +219,7 @@ func (m *Memory) start(s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinne
 	m.incarnation++
 	m.members[i.Member] = &MemoryMember{Member: upgrade.Member{
 		View:  system.Member{Name: i.Member, Component: i.Component, Ordinal: ordinal, Host: i.Member + ".test", Version: i.Version},
-		State: upgrade.ProcessRunning, Incarnation: strconv.Itoa(m.incarnation), Revision: i.Revision,
+		State: upgrade.ProcessRunning, Incarnation: strconv.Itoa(m.incarnation), Revision: i.Revision, Volume: i.Volume,
 	}}
 	return nil
 }

@@ -54,7 +54,7 @@ func TestMemory(t *testing.T) {
 					m.Change(name, func(o *MemoryMember) { o.Mute = on })
 				},
 				Counts: system.NamedActionPath("raise"), Fails: system.NamedActionPath("lower"),
-				Done: func(*testing.T) int { return *done },
+				Done: func(t *testing.T) int { return done(t) },
 			}
 		})
 	})
@@ -111,9 +111,9 @@ func cluster() *v1alpha1.Cluster {
 	}}
 }
 
-// standins are members in memory that answer as the stand-in does. The first is the leader until it hands over.
-func standins(sys *system.System) (*Memory, *int) {
-	done := 0
+// standins are members in memory that answer as the stand-in does. The first is the leader until it hands over. What they counted is on their volumes.
+func standins(sys *system.System) (*Memory, func(*testing.T) int) {
+	counts := map[string]int{}
 	leader := ""
 	m := NewMemory(cluster(), sys)
 	m.Answer = func(o *MemoryMember, all []*MemoryMember) system.Answers {
@@ -132,16 +132,26 @@ func standins(sys *system.System) (*Memory, *int) {
 			"status": map[string]any{"status": int64(200), "json": map[string]any{"version": o.View.Version, "role": role, "leader": lead, "settled": true, "left": int64(0)}},
 		}
 	}
-	m.Act = func(_ *MemoryMember, i v1alpha1.Intent) error {
+	m.Act = func(o *MemoryMember, i v1alpha1.Intent) error {
 		switch i.Action {
 		case system.NamedActionPath("lower"):
 			return errors.New("refused")
 		case system.NamedActionPath("raise"):
-			done++
+			counts[o.View.Name+"/"+o.Volume]++
 		default:
 			leader = i.To
 		}
 		return nil
 	}
-	return m, &done
+	return m, func(t *testing.T) (done int) {
+		t.Helper()
+		look, err := m.Look(t.Context(), runner.Scene{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range look.Members {
+			done += counts[o.View.Name+"/"+o.Volume]
+		}
+		return done
+	}
 }

@@ -43,6 +43,8 @@ func Platform(t *testing.T, fresh func(t *testing.T) World) {
 		{"a crash is counted and the member comes back", platformCrash},
 		{"a new driver finds what runs", platformAdopt},
 		{"what lost its keeper is absent and can be started", platformLose},
+		{"a volume is made anew once, and only for a member that does not run", platformRenew},
+		{"a member starts only on a volume that is for its version", platformGuard},
 		{"a run is done once for its id", platformRun},
 		{"a refused run is a failure", platformRunFails},
 		{"a member that does not answer is running and unknown", platformMute},

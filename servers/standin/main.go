@@ -19,6 +19,9 @@
 //
 //	STANDIN_MEMBER, STANDIN_DATA, STANDIN_KNOBS, STANDIN_PEERS as the flags; STANDIN_LISTEN=ADDR,ADDR,...
 //
+// In an image, where programs have the names that they have, STANDIN_PLAYS and STANDIN_VERSION say what it plays. Called grep it is enough of that
+// for the check of a backup.
+//
 // # What it answers
 //
 //	GET  /health         {"health":"true"} or "false"; true once it is ready
@@ -86,7 +89,7 @@ func main() {
 		return
 	}
 	opts, err := parse(os.Args[0], os.Args[1:])
-	if playing(os.Args[0]) != "" {
+	if playing(os.Args[0], os.Getenv) != "" {
 		opts, err = parseEnvironment(os.Args[0], os.Getenv)
 	}
 	exitOn(err, exitUsage)

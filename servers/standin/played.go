@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -9,31 +11,34 @@ import (
 	"log"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// playing is the software that a program of this name plays: asd, pravega, or none.
-func playing(program string) string {
+// playing is the software that a program of this name plays, or that its environment names: asd, pravega, or none.
+func playing(program string, env func(string) string) string {
 	name, _, _ := strings.Cut(filepath.Base(program), "-")
-	if name == "asd" || name == "pravega" {
-		return name
+	for _, name := range []string{name, env("STANDIN_PLAYS")} {
+		if name == "asd" || name == "pravega" {
+			return name
+		}
 	}
 	return ""
 }
 
 // toolNamed is the tool of other software that a program of this name plays.
 func toolNamed(program string) func(args []string, out io.Writer) error {
-	return map[string]func([]string, io.Writer) error{"asinfo": runAsinfo, "asbackup": runAsbackup}[filepath.Base(program)]
+	return map[string]func([]string, io.Writer) error{"asinfo": runAsinfo, "asbackup": runAsbackup, "grep": runGrep}[filepath.Base(program)]
 }
 
 func parseEnvironment(program string, env func(string) string) (options, error) {
-	opts := options{plays: playing(program), version: versionOf(program), name: env("STANDIN_MEMBER"), listen: env("STANDIN_LISTEN"),
+	opts := options{plays: playing(program, env), version: cmp.Or(env("STANDIN_VERSION"), versionOf(program)), name: env("STANDIN_MEMBER"), listen: env("STANDIN_LISTEN"),
 		data: env("STANDIN_DATA"), control: env("STANDIN_KNOBS")}
 	if opts.name == "" || opts.listen == "" || opts.data == "" || opts.version == "" {
-		return opts, errors.New("STANDIN_MEMBER, STANDIN_LISTEN, STANDIN_DATA and a version in the program's name are needed")
+		return opts, errors.New("STANDIN_MEMBER, STANDIN_LISTEN, STANDIN_DATA and a version there (STANDIN_VERSION) or in the program's name are needed")
 	}
 	var err error
 	opts.peers, err = parsePeers(env("STANDIN_PEERS"), opts.name)
@@ -187,4 +192,19 @@ func runAsbackup(args []string, out io.Writer) error {
 		return err
 	}
 	return runBackup([]string{"--from", f.host + ":" + f.port}, out)
+}
+
+// runGrep looks for a line that begins with a text: grep -q ^TEXT FILE.
+func runGrep(args []string, _ io.Writer) error {
+	if len(args) != 3 || args[0] != "-q" || !strings.HasPrefix(args[1], "^") {
+		return errors.New("grep: only -q ^TEXT FILE is played")
+	}
+	text, err := os.ReadFile(args[2])
+	if err != nil {
+		return err
+	}
+	if !bytes.Contains(append([]byte("\n"), text...), []byte("\n"+args[1][1:])) {
+		return fmt.Errorf("grep: no line of %s begins with %q", args[2], args[1][1:])
+	}
+	return nil
 }

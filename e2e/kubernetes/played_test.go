@@ -1,0 +1,206 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/e2e/kubernetes/lab"
+)
+
+// The Systems of two operators are tried as they are shipped; in their images the stand-in plays each version (servers/standin/played.go).
+
+// loadPlayed gives the nodes images of versions of a software, in which the stand-in has the names of its programs.
+func loadPlayed(t *testing.T, image, plays string, programs, versions []string) {
+	t.Helper()
+	files := map[string]string{}
+	for _, program := range programs {
+		files[program] = filepath.Join(root(t), "bin", "servers", "standin")
+	}
+	for _, version := range versions {
+		loadImage(t, lab.Image{Name: "lab.test/" + image + ":" + version, Files: files, Entrypoint: programs[:1],
+			Env: []string{"PATH=/usr/local/bin:/usr/bin:/bin", "STANDIN_PLAYS=" + plays, "STANDIN_VERSION=" + version}})
+	}
+}
+
+// playedBy says who a member is to the stand-in, and where its knobs are: in the ConfigMap of the component.
+func playedBy(component, peers string, ports ...string) string {
+	var listen []string
+	for _, port := range ports {
+		listen = append(listen, "${m.bind}:${m.port."+port+"}")
+	}
+	return fmt.Sprintf(`
+      env: {STANDIN_MEMBER: "${m.name}", STANDIN_DATA: "${m.data}", STANDIN_KNOBS: /knobs/knobs.json, STANDIN_LISTEN: "%s", STANDIN_PEERS: "%s"}
+      pod: {spec: {volumes: [{name: knobs, configMap: {name: knobs-%s}}], containers: [{name: %s, volumeMounts: [{name: knobs, mountPath: /knobs}]}]}}`,
+		strings.Join(listen, ","), peers, component, component)
+}
+
+func (c *cluster) knobs(component, text string) {
+	c.t.Helper()
+	_, err := c.CoreV1().ConfigMaps(c.namespace).Create(c.t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "knobs-" + component},
+		Data: map[string]string{"knobs.json": text}}, metav1.CreateOptions{})
+	must(c.t, err)
+}
+
+// applyAdmitted is apply for objects that the webhook admits: it can be reached some moments after it is ready.
+func (c *cluster) applyAdmitted(text string, replace ...string) {
+	c.t.Helper()
+	c.eventually("the webhook answers", func(context.Context) error {
+		_, err := c.createObject(strings.NewReplacer(replace...).Replace(text))
+		return err
+	})
+}
+
+// refuses wants an edit to be refused with words, and nothing changed.
+func (c *cluster) refuses(name, change, words string) {
+	c.t.Helper()
+	if err := c.patchText(name, change); err == nil || !strings.Contains(err.Error(), words) {
+		c.t.Errorf("%s: got %v, want a refusal that says %q", change, err, words)
+	}
+}
+
+func (c *cluster) edit(name, change string) {
+	c.t.Helper()
+	must(c.t, c.patchText(name, change))
+}
+
+// film is every status that a Cluster had.
+type film struct {
+	mu     sync.Mutex
+	frames []v1alpha1.ClusterStatus
+}
+
+func (c *cluster) film(name string) *film {
+	c.t.Helper()
+	w, err := c.any.Resource(clusters).Namespace(c.namespace).Watch(c.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	must(c.t, err)
+	c.t.Cleanup(w.Stop)
+	f := &film{}
+	go func() {
+		for event := range w.ResultChan() {
+			object, ok := event.Object.(*unstructured.Unstructured)
+			have := v1alpha1.Cluster{}
+			if !ok || runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &have) != nil {
+				continue
+			}
+			f.mu.Lock()
+			f.frames = append(f.frames, have.Status)
+			f.mu.Unlock()
+		}
+	}()
+	return f
+}
+
+// shows are the different texts that were to be seen one after the other, without the empty ones.
+func (f *film) shows(of func(*v1alpha1.ClusterStatus) string) (texts []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.frames {
+		if text := of(&f.frames[i]); text != "" && (len(texts) == 0 || texts[len(texts)-1] != text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// condition is reason and message of a condition while it is true.
+func condition(kind string) func(*v1alpha1.ClusterStatus) string {
+	return func(st *v1alpha1.ClusterStatus) string {
+		if c := meta.FindStatusCondition(st.Conditions, kind); c != nil && c.Status == metav1.ConditionTrue {
+			return strings.TrimSuffix(c.Reason+": "+c.Message, ": ")
+		}
+		return ""
+	}
+}
+
+// contains wants texts to be there in this order, others between them or not.
+func (c *cluster) contains(what string, have []string, want ...string) {
+	c.t.Helper()
+	at := 0
+	for _, text := range have {
+		if at < len(want) && text == want[at] {
+			at++
+		}
+	}
+	if at < len(want) {
+		c.t.Errorf("%s: there is no %q in turn among\n%s", what, want[at], strings.Join(have, "\n"))
+	}
+}
+
+// told are reasons and objects of the last attempt's events that have one of the reasons, in order, each object once in a row.
+func told(kv *v1alpha1.Cluster, reasons ...string) (told []string) {
+	for _, e := range kv.Status.Events {
+		text := strings.TrimSpace(e.Reason + " " + strings.TrimPrefix(e.Object, "member "+kv.Name+"-"))
+		if e.Attempt == kv.Status.Attempt.ID && slices.Contains(reasons, e.Reason) && (len(told) == 0 || told[len(told)-1] != text) {
+			told = append(told, text)
+		}
+	}
+	return told
+}
+
+func (c *cluster) ended(kv *v1alpha1.Cluster, phase v1alpha1.AttemptPhase) {
+	c.t.Helper()
+	if a := kv.Status.Attempt; a.Phase != phase {
+		c.t.Fatalf("attempt %d ended %s because of %+v, want %s", a.ID, a.Phase, a.Failure, phase)
+	}
+}
+
+// askMember gets a page of a member.
+func (c *cluster) askMember(pod, port, path string, into any) error {
+	p, err := c.pod(pod)
+	if err != nil {
+		return err
+	}
+	reply, err := http.Get("http://" + net.JoinHostPort(p.Status.PodIP, port) + path)
+	if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s of %s: %s", path, pod, reply.Status)
+	}
+	return json.NewDecoder(reply.Body).Decode(into)
+}
+
+// heard are the reasons of the Kubernetes events of a Cluster.
+func (c *cluster) heard(name string) (reasons []string) {
+	c.t.Helper()
+	list, err := c.EventsV1().Events(c.namespace).List(c.t.Context(), metav1.ListOptions{})
+	must(c.t, err)
+	for _, e := range list.Items {
+		if e.Regarding.Name == name && !slices.Contains(reasons, e.Reason) {
+			reasons = append(reasons, e.Reason)
+		}
+	}
+	return reasons
+}
+
+// columns are what kubectl get shows of a Cluster.
+func (c *cluster) columns() (names []string) {
+	c.t.Helper()
+	text, err := c.CoreV1().RESTClient().Get().AbsPath("/apis/theseus.dev/v1alpha1/namespaces/"+c.namespace+"/clusters").
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").DoRaw(c.t.Context())
+	must(c.t, err)
+	table := metav1.Table{}
+	must(c.t, json.Unmarshal(text, &table))
+	for _, column := range table.ColumnDefinitions {
+		names = append(names, column.Name)
+	}
+	return names
+}

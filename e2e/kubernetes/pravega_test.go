@@ -1,0 +1,139 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+const pravegaCluster = `
+apiVersion: theseus.dev/v1alpha1
+kind: Cluster
+metadata: {name: bar}
+spec:
+  system: pravega
+  version: 0.6.2
+  components:
+    segmentstore:
+      replicas: 3
+      image: "lab.test/pravega:${version}"STORES
+    controller:
+      replicas: 2
+      image: "lab.test/pravega:${version}"CONTROLLERS
+  upgrade: {soak: 300ms, progressDeadline: 1m}
+`
+
+const (
+	split    = `"segmentStoreMemory": "16Gi", "segmentStoreHeap": "4g", "segmentStoreDirectMemory": "12g", "cacheMax": "11811160064"`
+	jvmFlags = `"segmentStoreJvmOptions": "-XX:+UseContainerSupport -XX:+IgnoreUnrecognizedVMOptions", "controllerJvmOptions": "-XX:+UseContainerSupport -XX:+IgnoreUnrecognizedVMOptions"`
+)
+
+// TestPravega goes the way of the Pravega operator's document "Pravega cluster upgrade" with the shipped System and the chart's rights: segment stores one by one, then the
+// controllers by their Deployment; the memory split with 0.7, the JVM flags with 0.9; no way down; a version that crashes is taken back in reverse order.
+func TestPravega(t *testing.T) {
+	c := newCluster(t)
+	loadTheseus(t)
+	loadPlayed(t, "pravega", "pravega", []string{"/opt/pravega/scripts/entrypoint.sh"}, []string{"0.6.2", "0.7.0", "0.9.0"})
+	c.installChart()
+	c.knobs("segmentstore", "")
+	c.knobs("controller", `{"versions": {"0.9.0": {"crashAfterReady": "100ms"}}}`)
+	c.applyAdmitted(pravegaCluster, "STORES", playedBy("segmentstore", "${all.map(x, x.name + '=' + x.host + ':' + string(x.port.service)).join(',')}", "service", "rest"),
+		"CONTROLLERS", playedBy("controller", "", "rest", "rpc"))
+	c.await("bar", "runs 0.6.2", settledAt("0.6.2"))
+	if got, want := strings.Join(c.columns(), ","), "Name,Version,Desired Version,Desired Members,Ready Members,Age"; !strings.EqualFold(got, want) {
+		t.Errorf("kubectl get shows %s, want %s", got, want)
+	}
+
+	c.refuses("bar", `{"spec": {"version": "0.7.0"}}`, `does not keep the rule "memory is split"; set all four`)
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "4g", "8g")+`}}}`, "raise segmentStoreMemory")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "11811160064", "12884901888")+`}}}`, "lower cacheMax")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+split+`, "properties": "-Da=b"}}}`, "changes together with spec.version")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "components": {"segmentstore": {"replicas": 4}}, "options": {`+split+`}}}`, "spec.components.segmentstore: changes together with spec.version")
+	c.refuses("bar", `{"spec": {"version": "0.5.0-1"}}`, "is a downgrade")
+
+	f := c.film("bar")
+	c.edit("bar", `{"spec": {"version": "0.7.0", "options": {`+split+`}}}`)
+	c.await("bar", "has begun", func(bar *v1alpha1.Cluster) bool {
+		return bar.Status.TargetVersion == "0.7.0" && bar.Status.Attempt.Disrupted
+	})
+	c.refuses("bar", `{"spec": {"version": "0.9.0", "options": {`+jvmFlags+`}}}`, "is under way")
+	c.refuses("bar", `{"spec": {"options": {"properties": "-Da=b"}}}`, "an attempt is under way")
+	bar := c.await("bar", "runs 0.7.0", settledAt("0.7.0"))
+	c.ended(bar, v1alpha1.PhaseSucceeded)
+	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)),
+		"UpdatingSegmentstore: 0 of 3 members updated", "UpdatingSegmentstore: 1 of 3 members updated", "UpdatingSegmentstore: 2 of 3 members updated",
+		"UpdatingController: 0 of 2 members updated", "UpdatingController: 1 of 2 members updated")
+	if got, want := told(bar, "Stop")[:3], []string{"Stop segmentstore-2", "Stop segmentstore-1", "Stop segmentstore-0"}; !slices.Equal(got, want) {
+		t.Errorf("the segment stores went as %q, want %q", got, want)
+	}
+	for _, unready := range f.shows(func(st *v1alpha1.ClusterStatus) string { return strings.Join(st.Members.Unready, " ") }) {
+		if strings.Count(unready, "segmentstore") > 1 {
+			t.Errorf("at once were not ready: %s", unready)
+		}
+	}
+	if got := c.options("bar-segmentstore-0"); !strings.Contains(got, "-Xmx4g -XX:MaxDirectMemorySize=12g -Dpravegaservice.cache.size.max=11811160064") {
+		t.Errorf("the segment store was started without the memory split: %s", got)
+	}
+	c.runOn("controller", "0.7.0", 2)
+
+	c.refuses("bar", `{"spec": {"version": "0.9.0"}}`, `does not keep the rule "JVM flags"; add -XX:+UseContainerSupport`)
+	c.edit("bar", `{"spec": {"version": "0.9.0", "options": {`+jvmFlags+`}}}`)
+	bar = c.await("bar", "is back at 0.7.0", func(bar *v1alpha1.Cluster) bool { return bar.Status.FailedTarget == "0.9.0" && settledAt("0.7.0")(bar) })
+	c.ended(bar, v1alpha1.PhaseRolledBack)
+	if e := bar.Status.Attempt.Failure; e == nil || e.Reason != "CrashLoop" || !strings.Contains(e.Object, "controller") || !strings.Contains(e.Message, "as the control file says") {
+		t.Errorf("it failed because of %+v, want the controller that restarts, with its last words", e)
+	}
+	c.contains("RollingBack", f.shows(condition(v1alpha1.ConditionRollingBack)), "UpdatingController: 0 of 2 members updated", "UpdatingSegmentstore: 0 of 3 members updated",
+		"UpdatingSegmentstore: 1 of 3 members updated", "UpdatingSegmentstore: 2 of 3 members updated")
+	if got := c.options("bar-segmentstore-0"); strings.Contains(got, "UseContainerSupport") {
+		t.Errorf("the segment store went back and kept the new options: %s", got)
+	}
+	c.runOn("segmentstore", "0.7.0", 3)
+	c.runOn("controller", "0.7.0", 2)
+	if got := strings.Join(bar.Status.VersionHistory, " "); got != "0.6.2 0.7.0" {
+		t.Errorf("the history of versions is %s", got)
+	}
+	c.contains("events", sorted(c.heard("bar")), "AttemptStarted", "AttemptSucceeded", "Failed", "MemberReplaced", "RollingBack")
+}
+
+// options are those of the JVM in a member's environment.
+func (c *cluster) options(pod string) string {
+	c.t.Helper()
+	p, err := c.pod(pod)
+	must(c.t, err)
+	for _, e := range p.Spec.Containers[0].Env {
+		if e.Name == "JAVA_OPTS" {
+			return e.Value
+		}
+	}
+	return ""
+}
+
+// runOn wants so many pods of a component to run a version, and no other.
+func (c *cluster) runOn(component, version string, want int) {
+	c.t.Helper()
+	pods, err := c.CoreV1().Pods(c.namespace).List(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/component=" + component})
+	must(c.t, err)
+	var run []string
+	for _, p := range pods.Items {
+		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			run = append(run, p.Spec.Containers[0].Image)
+		}
+	}
+	for _, image := range run {
+		if image != "lab.test/pravega:"+version {
+			c.t.Errorf("%s runs %s, want version %s", component, image, version)
+		}
+	}
+	if len(run) != want {
+		c.t.Errorf("%d pods of %s run, want %d: %s", len(run), component, want, fmt.Sprint(run))
+	}
+}

@@ -1,0 +1,16 @@
+package admission
+
+// volumes refuses a version whose way there makes volumes anew where members have none: in Kubernetes nobody could tell an old one from a new one.
+func (e *edit) volumes() {
+	if e.change() != moved {
+		return
+	}
+	for _, edge := range e.edges() {
+		for _, component := range edge.RecreateVolumes {
+			if e.new.Spec.Components[component].Storage == "" {
+				e.refuse("spec.components."+component+".storage", "", "is missing, and the way to "+e.new.Spec.Version+" makes volumes anew",
+					"restore a backup into a new cluster with storage: it cannot be added to this one")
+			}
+		}
+	}
+}
