@@ -75,7 +75,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 	}
 	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity()}
 	err = errors.Join(
-		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m),
+		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m), (&RestoreReconciler{r}).SetupWithManager(m),
 		m.AddHealthzCheck("healthz", healthz.Ping), m.AddReadyzCheck("readyz", healthz.Ping))
 	if err == nil && o.More != nil {
 		err = o.More(m)
