@@ -471,16 +471,14 @@ func (f *filling) dismiss(ctx context.Context) error {
 }
 
 // held says why a Cluster that never had members must not start: a Restore is to fill its volumes, or one left them half filled. One that failed holds
-// it too, until it is deleted: an empty cluster is not what was asked for.
+// it too, until it is deleted or another one succeeds: an empty cluster is not what was asked for.
 func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (string, error) {
 	restores := &v1alpha1.RestoreList{}
 	if err := r.Live.List(ctx, restores, client.InNamespace(c.Namespace)); err != nil {
 		return "", err
 	}
-	for i := range restores.Items {
-		if x := &restores.Items[i]; x.Spec.Cluster == c.Name && !meta.IsStatusConditionTrue(x.Status.Conditions, v1alpha1.ConditionFinished) {
-			return fmt.Sprintf("Restore %s is to fill its volumes; to start it empty, delete that one", x.Name), nil
-		}
+	if x := awaited(restores.Items, c.Name); x != nil {
+		return fmt.Sprintf("Restore %s is to fill its volumes; to start it without, delete that one", x.Name), nil
 	}
 	claims := &corev1.PersistentVolumeClaimList{}
 	if err := r.Live.List(ctx, claims, client.InNamespace(c.Namespace), client.MatchingLabels{clusterLabel: c.Name}); err != nil {
@@ -492,6 +490,23 @@ func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (string, err
 		}
 	}
 	return "", nil
+}
+
+// awaited is the Restore that a Cluster has to wait for: one that has not ended, or one that failed and was not followed by one that did not.
+func awaited(list []v1alpha1.Restore, cluster string) *v1alpha1.Restore {
+	of := func(x *v1alpha1.Restore, condition string) bool {
+		return x.Spec.Cluster == cluster && meta.IsStatusConditionTrue(x.Status.Conditions, condition)
+	}
+	for i := range list {
+		x := &list[i]
+		followed := slices.ContainsFunc(list, func(y v1alpha1.Restore) bool {
+			return of(&y, v1alpha1.ConditionFinished) && !y.CreationTimestamp.Before(&x.CreationTimestamp)
+		})
+		if x.Spec.Cluster == cluster && !of(x, v1alpha1.ConditionFinished) && !(of(x, v1alpha1.ConditionFailed) && followed) {
+			return x
+		}
+	}
+	return nil
 }
 
 // hold writes down why a Cluster does not start, or that nothing holds it any more. The write is conditional on what was read.
