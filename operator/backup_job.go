@@ -80,15 +80,23 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, req reconcile.Request)
 	if ended(b.Status.Conditions) {
 		return r.after(ctx, b)
 	}
+	err := r.step(ctx, b)
+	if errors.As(err, new(refusal)) {
+		err = r.end(ctx, b, BackupResult{Error: err.Error()})
+	}
+	return reconcile.Result{}, err
+}
+
+func (r *BackupReconciler) step(ctx context.Context, b *v1alpha1.Backup) error {
 	job := &batchv1.Job{}
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: jobName("backup", b.UID)}, job)
 	switch {
 	case apierrors.IsNotFound(err):
-		return reconcile.Result{}, r.begin(ctx, b)
+		return r.begin(ctx, b)
 	case err != nil:
-		return reconcile.Result{}, err
+		return err
 	}
-	return reconcile.Result{}, r.follow(ctx, b, job)
+	return r.follow(ctx, b, job)
 }
 
 // after is what is left to do when a Backup has ended.
@@ -123,15 +131,8 @@ func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error 
 		return r.end(ctx, b, BackupResult{Error: "its Job is gone before it said how it went"})
 	}
 	job, order, err := r.job(ctx, b)
-	if errors.As(err, new(refusal)) {
-		return r.end(ctx, b, BackupResult{Error: err.Error()})
-	}
-	if err != nil {
-		return err
-	}
-	err = r.beginWork(ctx, job, placeOf(b, &order.Spec), b.UID)
-	if errors.As(err, new(refusal)) {
-		return r.end(ctx, b, BackupResult{Error: err.Error()})
+	if err == nil {
+		err = r.beginWork(ctx, job, placeOf(b, &order.Spec))
 	}
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func (r *BackupReconciler) forget(ctx context.Context, b *v1alpha1.Backup) error
 	if err != nil {
 		return err
 	}
-	if err := r.beginWork(ctx, job, place, copyOwner(b)); err != nil {
+	if err := r.beginWork(ctx, job, place); err != nil {
 		r.Events.Eventf(b, nil, corev1.EventTypeWarning, "BackupNotForgotten", "Forget", "%s", bounded(err.Error()))
 		return err
 	}

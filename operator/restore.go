@@ -354,7 +354,7 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 	if err != nil {
 		return err
 	}
-	return f.beginWork(ctx, job, f.place, f.copyOwner(ordinal))
+	return f.beginWork(ctx, job, f.place)
 }
 
 // spread asks for pods with these labels on nodes of their own.

@@ -144,27 +144,22 @@ const copyPrefix = "theseus-key-"
 
 func copyName(uid types.UID) string { return jobName("key", uid) }
 
-// beginWork makes a Job, and for it the copy of a secret of another namespace. The copy is owned by the Job and goes with it. The pod waits for
-// it, so that a crash in between does no harm: whoever comes next makes it, see sustain.
-func (r *Reconciler) beginWork(ctx context.Context, job *batchv1.Job, place *v1alpha1.BackupPlace, uid types.UID) error {
+// beginWork makes a Job, once it is known that its key can be had.
+func (r *Reconciler) beginWork(ctx context.Context, job *batchv1.Job, place *v1alpha1.BackupPlace) error {
 	if _, err := r.keyFrom(ctx, job.Namespace, place.Secret); err != nil {
 		return err
 	}
-	if err := r.API.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
+	err := r.API.Create(ctx, job)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
 	}
-	return r.sustain(ctx, job, place, uid)
+	return err
 }
 
-// sustain makes the copy of a secret that a Job waits for.
+// sustain makes the copy of a secret of another namespace, for which the pod of a Job waits. The Job owns the copy, so that it goes with it.
 func (r *Reconciler) sustain(ctx context.Context, job *batchv1.Job, place *v1alpha1.BackupPlace, uid types.UID) error {
 	if place == nil || !isForeign(job.Namespace, place.Secret) || finished(job) {
 		return nil
-	}
-	if job.UID == "" { // it was there already
-		if err := r.Live.Get(ctx, client.ObjectKeyFromObject(job), job); err != nil {
-			return err
-		}
 	}
 	value, err := r.keyFrom(ctx, job.Namespace, place.Secret)
 	if err != nil {
