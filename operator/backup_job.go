@@ -125,6 +125,8 @@ func jobName(what string, uid types.UID) string {
 // refusal is why a Backup can never be taken: trying again does not help.
 type refusal struct{ error }
 
+func (r refusal) Unwrap() error { return r.error }
+
 // begin makes the Job.
 func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error {
 	if b.Status.Started != nil {
@@ -215,6 +217,9 @@ func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *
 	comp := sys.Component(order.Member.Component)
 	print := &blueprint{cluster: c, system: sys, component: comp, spec: &c.Spec, version: order.Member.Version}
 	t, err := print.template()
+	if err == nil { // in the Job the files are those of the pods
+		err = print.secure(append(order.All, &order.Member)...)
+	}
 	if err != nil {
 		return nil, refusal{err}
 	}

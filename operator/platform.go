@@ -42,6 +42,7 @@ type Platform struct {
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host
+	keys  map[string]secretValue
 }
 
 var _ runner.Platform = (*Platform)(nil)
@@ -70,7 +71,8 @@ func (p *Platform) askerFor(s runner.Scene) *ask.Asker {
 
 func (p *Platform) newAsker(s runner.Scene) *ask.Asker {
 	a := ask.New(s.System)
-	a.Credentials = s.Cluster.Spec.Credentials
+	a.Credentials = fromSecrets(s.Cluster.Spec.Credentials)
+	a.ReadFile = p.readSecret
 	a.Dial = p.dial
 	a.Program = func(name string) (string, error) {
 		return "", fmt.Errorf("%s: programs of questions do not run in the operator; ask over the network", name)

@@ -134,7 +134,10 @@ func (f *filling) step(ctx context.Context) error {
 	if err := f.claim(ctx); err != nil {
 		return err
 	}
-	members := f.print.views()
+	members, err := f.print.views()
+	if err != nil {
+		return waits{err}
+	}
 	if len(f.restore.Status.Members) >= len(members) {
 		return f.finish(ctx)
 	}

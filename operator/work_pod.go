@@ -59,15 +59,32 @@ type work struct {
 // inMembersImage is a pod in the image of the members, into which this program is brought: the System's own programs are there.
 func (r *Reconciler) inMembersImage(t *corev1.PodTemplateSpec, sys *system.System, command string) (corev1.PodSpec, []string) {
 	main := t.Spec.Containers[0]
+	volumes, mounts := filesOf(t)
 	return corev1.PodSpec{
 		ImagePullSecrets: t.Spec.ImagePullSecrets, Tolerations: t.Spec.Tolerations, NodeSelector: t.Spec.NodeSelector,
 		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
-		Volumes: []corev1.Volume{emptyDir(toolsVolume), emptyDir(workVolume), {Name: systemVolume, VolumeSource: corev1.VolumeSource{
-			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}},
+		Volumes: append(volumes, emptyDir(toolsVolume), emptyDir(workVolume), corev1.Volume{Name: systemVolume, VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}),
 		Containers: []corev1.Container{{Image: main.Image, ImagePullPolicy: main.ImagePullPolicy, SecurityContext: main.SecurityContext,
-			VolumeMounts: append(toolsMounted(), corev1.VolumeMount{Name: systemVolume, MountPath: "/theseus-system", ReadOnly: true},
+			VolumeMounts: append(append(mounts, toolsMounted()...), corev1.VolumeMount{Name: systemVolume, MountPath: "/theseus-system", ReadOnly: true},
 				corev1.VolumeMount{Name: workVolume, MountPath: WorkFolder})}},
 	}, []string{toolsProgram, command}
+}
+
+// filesOf are the files that an overlay gives the members, such as certificates: the System's programs need them too. Data is not among them.
+func filesOf(t *corev1.PodTemplateSpec) (volumes []corev1.Volume, mounts []corev1.VolumeMount) {
+	for _, v := range t.Spec.Volumes {
+		if v.Secret == nil && v.ConfigMap == nil && v.Projected == nil && v.CSI == nil {
+			continue
+		}
+		volumes = append(volumes, v)
+		for _, m := range t.Spec.Containers[0].VolumeMounts {
+			if m.Name == v.Name {
+				mounts = append(mounts, m)
+			}
+		}
+	}
+	return volumes, mounts
 }
 
 // inOwnImage is a pod in the image of the operator, for what needs no program of the System's.
@@ -191,13 +208,24 @@ func (r *Reconciler) keyFrom(ctx context.Context, namespace string, ref *v1alpha
 	if isForeign(namespace, ref) {
 		from = ref.Namespace
 	}
-	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: from, Name: ref.Name}, secret)
-	switch {
-	case apierrors.IsForbidden(err) && from == namespace:
+	value, err := readKey(ctx, r.Live, namespace, ref)
+	if apierrors.IsForbidden(err) && from == namespace {
 		return nil, nil
+	}
+	return value, err
+}
+
+// readKey reads the value of a secret's key for an object of a namespace. Nothing of it is kept.
+func readKey(ctx context.Context, live client.Reader, namespace string, ref *v1alpha1.SecretKey) ([]byte, error) {
+	from := namespace
+	if isForeign(namespace, ref) {
+		from = ref.Namespace
+	}
+	secret := &corev1.Secret{}
+	err := live.Get(ctx, types.NamespacedName{Namespace: from, Name: ref.Name}, secret)
+	switch {
 	case apierrors.IsForbidden(err):
-		return nil, refusal{fmt.Errorf("the operator may not read secret %s/%s: add it to rbac.secretNames of the chart", from, ref.Name)}
+		return nil, refusal{fmt.Errorf("the operator may not read secret %s/%s: add it to rbac.secretNames of the chart: %w", from, ref.Name, err)}
 	case apierrors.IsNotFound(err):
 		return nil, refusal{fmt.Errorf("there is no secret %s/%s: create it", from, ref.Name)}
 	case err != nil:
@@ -208,7 +236,7 @@ func (r *Reconciler) keyFrom(ctx context.Context, namespace string, ref *v1alpha
 	}
 	value, ok := secret.Data[keyOf(ref)]
 	if !ok {
-		return nil, refusal{fmt.Errorf("secret %s/%s has no key %s: name the one that it has in spec.backup.secret.key", from, ref.Name, keyOf(ref))}
+		return nil, refusal{fmt.Errorf("secret %s/%s has no key %s: name the one that it has where the secret is named", from, ref.Name, keyOf(ref))}
 	}
 	return value, nil
 }
