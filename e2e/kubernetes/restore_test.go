@@ -21,7 +21,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 )
 
-// TestRestore takes a backup of a real etcd and restores it into a new cluster beside the old one, which goes on. Then it sees a backup go when its time is over.
+// TestRestore takes a backup of a real etcd and restores it into a new cluster beside the old one, of more members. The old one goes on. Then it sees a backup go when its time is over.
 func TestRestore(t *testing.T) {
 	c := newCluster(t)
 	version := etcdVersions(t)["3.6"]
@@ -30,7 +30,7 @@ func TestRestore(t *testing.T) {
 	c.installCRDs()
 	c.startOperator()
 	c.apply(backupClaim)
-	c.apply(etcdCluster, "VERSION", version)
+	c.apply(etcdCluster, "replicas: 3", "replicas: 1", "VERSION", version)
 	c.await("kv", "runs", settledAt(version))
 	for i := range 20 {
 		c.put("kv-etcd-0", fmt.Sprintf("key-%d", i), fmt.Sprintf("value-%d", i))
@@ -41,7 +41,7 @@ func TestRestore(t *testing.T) {
 
 	// The Restore comes first, so that the Cluster waits for it.
 	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: r}, spec: {backup: b, cluster: kv2}}")
-	c.apply(strings.ReplaceAll(etcdCluster, "{name: kv}", "{name: kv2}"), "VERSION", version)
+	c.apply(etcdCluster, "{name: kv}", "{name: kv2}", "VERSION", version)
 	c.await("kv2", "runs", settledAt(version))
 	for i := range 20 {
 		if got := c.read("kv2-etcd-1", fmt.Sprintf("key-%d", i)); got != fmt.Sprintf("value-%d", i) {
@@ -80,7 +80,7 @@ func TestRestore(t *testing.T) {
 	const from = "{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: NAME}, spec: {cluster: NAME, from: {place: {url: 'file:///backups', claim: backups}, name: STORED}}}"
 	for name, stored := range map[string]string{"gone": short.Status.Name, "kv3": b.Status.Name} {
 		c.apply(from, "NAME", name, "STORED", stored)
-		c.apply(strings.ReplaceAll(etcdCluster, "{name: kv}", "{name: "+name+"}"), "VERSION", version)
+		c.apply(etcdCluster, "{name: kv}", "{name: "+name+"}", "replicas: 3", "replicas: 1", "VERSION", version)
 	}
 	r = c.restore("gone", v1alpha1.ConditionFailed)
 	if message := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionFailed).Message; !strings.Contains(message, "there is no such backup") {
