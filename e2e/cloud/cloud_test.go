@@ -2,6 +2,7 @@
 package cloud
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -146,34 +147,42 @@ func TestGCS(t *testing.T) {
 	})
 }
 
+const wrongKey = "d3Jvbmcga2V5"
+
 var about = backup.About{System: backup.System{Name: "etcd", Hash: "1"}}
 
-// runs runs the suite over the wire, and shows that nobody gets in without the key.
+// runs runs the suite over the wire.
 func runs(t *testing.T, place func(*testing.T) (url, key string)) {
 	backuptest.Run(t, func(t *testing.T) backuptest.Place {
 		at, key := place(t)
-		scheme, rest, _ := strings.Cut(at, "://")
-		_, options, _ := strings.Cut(rest, "?")
-		bucket, err := cloud.OpenBucket(t.Context(), scheme+"://bucket?"+options, []byte(key))
+		bucket, err := cloud.OpenBucket(t.Context(), strings.Replace(at, "/kv?", "?", 1), []byte(key))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = bucket.Close() })
 		return backuptest.Place{Bucket: bucket}
 	})
+	opens(t, place)
+}
+
+// opens tries a place as it is opened, and shows that nobody gets in without the key.
+func opens(t *testing.T, place func(*testing.T) (url, key string)) {
 	t.Run("wrong key", func(t *testing.T) {
 		at, key := place(t)
-		store, err := cloud.Open(t.Context(), at, []byte(strings.ReplaceAll(key, "a-secret-key", "another")))
-		if strings.HasPrefix(at, "gs:") {
-			store, err = cloud.Open(t.Context(), at+"&anonymous=true", nil)
+		switch {
+		case strings.HasPrefix(at, "gs:"):
+			at, key = at+"&anonymous=true", ""
+		default:
+			key = strings.NewReplacer("a-secret-key", wrongKey, azureKey, wrongKey).Replace(key)
 		}
+		store, err := cloud.Open(t.Context(), at, []byte(key))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
 		if err := store.Ready(t.Context()); err == nil {
 			t.Error("a place can be written to without its key")
-		} else if strings.Contains(err.Error(), "another") {
+		} else if strings.Contains(err.Error(), wrongKey) {
 			t.Errorf("%v: the error shows the key", err)
 		}
 	})
@@ -187,6 +196,22 @@ func runs(t *testing.T, place func(*testing.T) (url, key string)) {
 			t.Error(err)
 		}
 	})
+	t.Run("stopped", func(t *testing.T) {
+		at, key := place(t)
+		store := open(t, at, key)
+		ctx, cancel := context.WithCancel(t.Context())
+		store.Progress = func(p backup.Progress) {
+			if p.Bytes > 4<<20 {
+				cancel()
+			}
+		}
+		if _, err := store.Put(ctx, backuptest.Name(), backup.FromStream(io.LimitReader(rand.Reader, 20<<20)), about); !errors.Is(err, context.Canceled) {
+			t.Errorf("a put that was stopped: %v", err)
+		}
+		if list, err := store.List(t.Context(), "kv"); err != nil || len(list) != 0 {
+			t.Errorf("it left %+v, %v", list, err)
+		}
+	})
 	t.Run("path", func(t *testing.T) {
 		at, key := place(t)
 		here, there := open(t, at, key), open(t, strings.Replace(at, "/kv?", "/other?", 1), key)
@@ -197,8 +222,20 @@ func runs(t *testing.T, place func(*testing.T) (url, key string)) {
 		if _, err := here.Verify(t.Context(), name); err != nil {
 			t.Error(err)
 		}
+		if list, err := here.List(t.Context(), name.Cluster); err != nil || len(list) != 1 || list[0].State != backup.Complete {
+			t.Errorf("the list is %+v, %v", list, err)
+		}
+		if _, err := here.Put(t.Context(), name, backup.FromStream(strings.NewReader("other")), about); !errors.Is(err, backup.ErrExists) {
+			t.Errorf("put again: got %v, want ErrExists", err)
+		}
 		if _, err := there.Proof(t.Context(), name); !errors.Is(err, backup.ErrNotFound) {
 			t.Errorf("below another path: got %v, want ErrNotFound", err)
+		}
+		if err := here.Delete(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+		if _, err := here.Proof(t.Context(), name); !errors.Is(err, backup.ErrNotFound) {
+			t.Errorf("after it was deleted: got %v, want ErrNotFound", err)
 		}
 	})
 }
