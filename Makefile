@@ -110,6 +110,7 @@ test-simulator: ## run the simulated upgrades
 
 test-e2e: servers ## run the built binary against real servers
 	@if [ -d e2e ]; then $(MAKE) --no-print-directory build && .ci/timed "end to end" $(GO) test -count=1 -timeout 30m ./e2e/...; fi
+	@.ci/timed "buckets" sh -c 'cd e2e/cloud && $(GO) vet ./... && $(GO) test ./...'
 
 # A real Kubernetes with real containers, in namespaces of its own; see e2e/kubernetes/README.md. It needs root, says so where it
 # cannot run, and fails where CI is set.

@@ -41,6 +41,8 @@ type Asker struct {
 	Credentials map[string]v1alpha1.Credentials
 	// Dial opens every connection. Default: a net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// ReadFile reads the files that credentials and TLS name. Default: os.ReadFile, and what is TLS only when a file has changed.
+	ReadFile func(name string) ([]byte, error)
 	// Program finds the program that a run names. Default: exec.LookPath.
 	Program func(name string) (path string, err error)
 

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -26,7 +27,7 @@ func filesOf(m *system.Member, port string) (files tlsFiles, ok bool) {
 
 // identity is the files' content and the connections that were made with it.
 type identity struct {
-	stamps    [3]os.FileInfo
+	stamp     stamp
 	config    *tls.Config
 	transport *http.Transport
 }
@@ -35,22 +36,22 @@ type identity struct {
 func (a *Asker) identity(files tlsFiles) (*identity, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	stamps, err := files.stamps()
+	stamp, err := a.stamp(files)
 	if err != nil {
 		return nil, err
 	}
 	old := a.identities[files]
-	if old != nil && sameStamps(old.stamps, stamps) {
+	if old != nil && old.stamp.same(stamp) {
 		return old, nil
 	}
-	config, err := files.load()
+	config, err := files.load(a.readFile)
 	if err != nil {
 		return nil, err
 	}
 	if old != nil {
 		old.transport.CloseIdleConnections()
 	}
-	id := &identity{stamps: stamps, config: config, transport: a.transport(config, 4)}
+	id := &identity{stamp: stamp, config: config, transport: a.transport(config, 4)}
 	a.identities[files] = id
 	return id, nil
 }
@@ -70,39 +71,62 @@ func (a *Asker) transport(config *tls.Config, idle int) *http.Transport {
 	}
 }
 
-// stamps are taken before the files are read: a change in between is seen at the next call.
-func (f tlsFiles) stamps() (s [3]os.FileInfo, err error) {
+// stamp tells one content of files from another: what the system says about the files, or a sum of what ReadFile gives.
+type stamp struct {
+	infos [3]os.FileInfo
+	sum   [sha256.Size]byte
+}
+
+// stamp is taken before the files are read: a change in between is seen at the next call.
+func (a *Asker) stamp(f tlsFiles) (s stamp, err error) {
+	sum := sha256.New()
 	for i, path := range []string{f.ca, f.cert, f.key} {
-		if path == "" {
-			continue
+		switch {
+		case path == "":
+		case a.ReadFile == nil:
+			s.infos[i], err = os.Stat(path)
+		default:
+			var content []byte
+			content, err = a.ReadFile(path)
+			fmt.Fprintf(sum, "%d %d ", i, len(content))
+			sum.Write(content)
 		}
-		if s[i], err = os.Stat(path); err != nil {
+		if err != nil {
 			return s, fmt.Errorf("tls: %w", err)
 		}
 	}
+	sum.Sum(s.sum[:0])
 	return s, nil
 }
 
-func sameStamps(a, b [3]os.FileInfo) bool {
-	for i := range a {
+func (a *Asker) readFile(name string) ([]byte, error) {
+	if a.ReadFile != nil {
+		return a.ReadFile(name)
+	}
+	return os.ReadFile(name)
+}
+
+func (s stamp) same(t stamp) bool {
+	for i, a := range s.infos {
+		b := t.infos[i]
 		switch {
-		case a[i] == nil && b[i] == nil:
-		case a[i] == nil || b[i] == nil:
+		case a == nil && b == nil:
+		case a == nil || b == nil:
 			return false
-		case !os.SameFile(a[i], b[i]) || !a[i].ModTime().Equal(b[i].ModTime()) || a[i].Size() != b[i].Size():
+		case !os.SameFile(a, b) || !a.ModTime().Equal(b.ModTime()) || a.Size() != b.Size():
 			return false
 		}
 	}
-	return true
+	return s.sum == t.sum
 }
 
-func (f tlsFiles) load() (*tls.Config, error) {
+func (f tlsFiles) load(read func(string) ([]byte, error)) (*tls.Config, error) {
 	if f == (tlsFiles{}) {
 		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.serverName}
 	if f.ca != "" {
-		pem, err := os.ReadFile(f.ca)
+		pem, err := read(f.ca)
 		if err != nil {
 			return nil, fmt.Errorf("tls.ca: %w", err)
 		}
@@ -112,13 +136,25 @@ func (f tlsFiles) load() (*tls.Config, error) {
 		}
 	}
 	if f.cert != "" || f.key != "" {
-		pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+		pair, err := f.pair(read)
 		if err != nil {
 			return nil, fmt.Errorf("tls.cert %s and tls.key %s: %w", f.cert, f.key, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
+}
+
+func (f tlsFiles) pair(read func(string) ([]byte, error)) (tls.Certificate, error) {
+	cert, err := read(f.cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := read(f.key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // secret is an authorization header and the strings in it that no text may show.
@@ -140,7 +176,7 @@ func (a *Asker) secret(name string) (secret, error) {
 	if path == "" {
 		return secret{}, fmt.Errorf("credentials.%s: give passwordFile or tokenFile", name)
 	}
-	content, err := os.ReadFile(path)
+	content, err := a.readFile(path)
 	if err != nil {
 		return secret{}, fmt.Errorf("credentials.%s: %w", name, err)
 	}

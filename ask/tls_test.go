@@ -192,6 +192,35 @@ func TestTLSFilesAreReadAgain(t *testing.T) {
 	}
 }
 
+// TestTLSFromElsewhere reads what is no file, and takes a change at the next call.
+func TestTLSFromElsewhere(t *testing.T) {
+	old, renewed := newAuthority(t), newAuthority(t)
+	m := serveTLS(t, renewed.mutual(t, ""), func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "{}") })
+	m.TLS = map[string]map[string]string{"client": {"ca": "elsewhere:ca", "cert": "elsewhere:cert", "key": "elsewhere:key"}}
+	files := old.issue(t, t.TempDir(), "")
+	a := asker(t, words{})
+	a.ReadFile = func(name string) ([]byte, error) {
+		kind, ok := strings.CutPrefix(name, "elsewhere:")
+		if !ok {
+			t.Errorf("%s was read", name)
+		}
+		return os.ReadFile(files[kind])
+	}
+	if _, err := a.Question(t.Context(), "q", get(":client/"), to(m)); err == nil {
+		t.Fatal("the old certificate was good for the renewed authority")
+	}
+	files = renewed.issue(t, t.TempDir(), "")
+	for range 2 {
+		if _, err := a.Question(t.Context(), "q", get(":client/"), to(m)); err != nil {
+			t.Errorf("after the content was renewed: %v", err)
+		}
+	}
+	id := a.identities[tlsFiles{ca: "elsewhere:ca", cert: "elsewhere:cert", key: "elsewhere:key"}]
+	if _, err := a.Question(t.Context(), "q", get(":client/"), to(m)); err != nil || len(a.identities) != 1 || id == nil || a.identities[tlsFiles{ca: "elsewhere:ca", cert: "elsewhere:cert", key: "elsewhere:key"}] != id {
+		t.Errorf("connections were not kept while nothing changed: %v", err)
+	}
+}
+
 func TestTCPOverTLS(t *testing.T) {
 	ours := newAuthority(t)
 	for name, files := range map[string]map[string]string{"": {}, "kv.example": {"serverName": "kv.example"}} {

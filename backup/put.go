@@ -174,10 +174,20 @@ func (s *Store) write(ctx context.Context, key string, from io.Reader, ifAbsent 
 	}
 	if err != nil {
 		cancel()
-		_ = w.Close()
+		_ = closeWriter(w)
 		return 0, "", err
 	}
-	return size, hex.EncodeToString(sum.Sum(nil)), remedy(w.Close())
+	return size, hex.EncodeToString(sum.Sum(nil)), remedy(closeWriter(w))
+}
+
+// closeWriter closes a writer. The driver of Azure, as of gocloud.dev v0.47, panics when an upload has failed: it closes a pipe that it has let go of.
+func closeWriter(w *blob.Writer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the upload failed: %v", p)
+		}
+	}()
+	return w.Close()
 }
 
 // placeWriter tells errors of the place from those of the source.

@@ -73,8 +73,8 @@ type Progress struct {
 	Bytes, Total int64
 }
 
-// Open opens the place that a URL names, and creates it if it is a folder that
-// is missing. Forbidden are the folders of the cluster, beside which a folder
+// Open opens the place that a URL names, with what the environment says about credentials, and creates it if it is a
+// folder that is missing. Forbidden are the folders of the cluster, beside which a folder
 // for backups must lie. A place that cannot be used as it is written is a
 // *URLError. Close the store when done.
 func Open(ctx context.Context, rawURL string, forbidden ...string) (*Store, error) {
@@ -82,22 +82,45 @@ func Open(ctx context.Context, rawURL string, forbidden ...string) (*Store, erro
 	if err != nil {
 		return nil, err
 	}
-	root := ""
-	if u.Scheme == fileblob.Scheme {
-		root = filepath.Clean(u.Path)
-		if err := openFolder(u, root, forbidden); err != nil {
-			return nil, err
-		}
-		u = &url.URL{Scheme: u.Scheme, Path: root, RawQuery: fileOptions}
+	if u.Scheme != fileblob.Scheme {
+		return openBucket(ctx, u, blob.OpenBucket)
 	}
-	bucket, err := blob.OpenBucket(ctx, u.String())
+	root := filepath.Clean(u.Path)
+	if err := openFolder(u, root, forbidden); err != nil {
+		return nil, err
+	}
+	bucket, err := blob.OpenBucket(ctx, (&url.URL{Scheme: u.Scheme, Path: root, RawQuery: fileOptions}).String())
 	if err != nil {
-		return nil, fmt.Errorf("open backup store: %w", redactError(err, u))
+		return nil, fmt.Errorf("open backup store: %w", err)
 	}
-	store := New(bucket, root)
-	if root == "" {
-		store.place = redact(u)
+	return New(bucket, root), nil
+}
+
+// OpenWith opens a place that is no folder with a driver of the caller's, who knows credentials. The driver gets the URL without its path.
+func OpenWith(ctx context.Context, rawURL string, open func(ctx context.Context, bucket string) (*blob.Bucket, error)) (*Store, error) {
+	u, err := parseURL(rawURL)
+	if err != nil {
+		return nil, err
 	}
+	if u.Scheme == fileblob.Scheme {
+		return nil, &URLError{redact(u), "a folder takes no credentials", "leave the secret away"}
+	}
+	return openBucket(ctx, u, open)
+}
+
+// openBucket keeps all objects below the path of the URL: drivers know the bucket alone.
+func openBucket(ctx context.Context, u *url.URL, open func(ctx context.Context, bucket string) (*blob.Bucket, error)) (*Store, error) {
+	whole := *u
+	whole.Path, whole.RawPath = "", ""
+	bucket, err := open(ctx, whole.String())
+	if err != nil {
+		return nil, fmt.Errorf("open backup store: %w", redactError(err, &whole))
+	}
+	if folder := strings.Trim(u.Path, "/"); folder != "" {
+		bucket = blob.PrefixedBucket(bucket, folder+"/")
+	}
+	store := New(bucket, "")
+	store.place = redact(u)
 	return store, nil
 }
 

@@ -288,6 +288,9 @@ func (v *validator) credentials() {
 		path, c := "spec.credentials."+name, v.spec.Credentials[name]
 		basic := c.Username != "" || c.PasswordFile != ""
 		switch {
+		case c.Secret != nil && (c.PasswordFile != "" || c.TokenFile != ""):
+			v.Add(path, "", "has a secret and a file", "give either the secret, or a file")
+		case c.Secret != nil:
 		case basic && c.TokenFile != "":
 			v.Add(path, "", "has a token and a user", "give either tokenFile, or username and passwordFile")
 		case !basic && c.TokenFile == "":

@@ -1,14 +1,12 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -28,36 +26,29 @@ import (
 )
 
 // A Backup is taken by a Job whose pod has the image of the members and, brought in by an init container, this program, which runs the System's method
-// there, stores what comes, and reads it back. How it ended is the termination message of the container.
+// there, stores what comes, and reads it back.
 
 const (
 	// BackupCommand is the hidden subcommand that a Job runs. Its order is in the environment.
 	BackupCommand = "__take-backup"
-	// OrderVariable holds the BackupOrder as JSON. There is no secret in it.
-	OrderVariable = "THESEUS_ORDER"
-	// SystemFile is where a Job finds the System.
-	SystemFile = "/theseus-system/" + systemKey
-	// WorkFolder is where a Job keeps files while it works.
-	WorkFolder = "/theseus-work"
 
-	systemVolume = "theseus-system"
-	workVolume   = "theseus-work"
-	placeVolume  = "theseus-place"
 	jobContainer = "backup"
 )
 
 // BackupOrder is what a Job needs to know.
 type BackupOrder struct {
-	Cluster string               `json:"cluster"`
-	Attempt string               `json:"attempt,omitempty"`
-	From    string               `json:"from"`
-	To      string               `json:"to,omitempty"`
-	Time    time.Time            `json:"time"`
-	URL     string               `json:"url"`
-	System  v1alpha1.SystemRef   `json:"system"`
-	Spec    v1alpha1.ClusterSpec `json:"spec"`
-	Member  system.Member        `json:"member"`
-	All     []*system.Member     `json:"all"`
+	Cluster string    `json:"cluster"`
+	Attempt string    `json:"attempt,omitempty"`
+	From    string    `json:"from"`
+	To      string    `json:"to,omitempty"`
+	Time    time.Time `json:"time"`
+	URL     string    `json:"url"`
+	// Key is the file with the key of the place, if it has one.
+	Key    string               `json:"key,omitempty"`
+	System v1alpha1.SystemRef   `json:"system"`
+	Spec   v1alpha1.ClusterSpec `json:"spec"`
+	Member system.Member        `json:"member"`
+	All    []*system.Member     `json:"all"`
 }
 
 // BackupResult is the termination message of a Job, at most 4 KiB.
@@ -87,17 +78,38 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, req reconcile.Request)
 		return reconcile.Result{}, nil
 	}
 	if ended(b.Status.Conditions) {
-		return r.expire(ctx, b)
+		return r.after(ctx, b)
 	}
+	err := r.step(ctx, b)
+	if errors.As(err, new(refusal)) {
+		err = r.end(ctx, b, BackupResult{Error: err.Error()})
+	}
+	return reconcile.Result{}, err
+}
+
+func (r *BackupReconciler) step(ctx context.Context, b *v1alpha1.Backup) error {
 	job := &batchv1.Job{}
 	err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: jobName("backup", b.UID)}, job)
 	switch {
 	case apierrors.IsNotFound(err):
-		return reconcile.Result{}, r.begin(ctx, b)
+		return r.begin(ctx, b)
 	case err != nil:
+		return err
+	}
+	return r.follow(ctx, b, job)
+}
+
+// after is what is left to do when a Backup has ended.
+func (r *BackupReconciler) after(ctx context.Context, b *v1alpha1.Backup) (reconcile.Result, error) {
+	job := &batchv1.Job{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: jobName("backup", b.UID)}, job)
+	if err == nil {
+		err = r.dismiss(ctx, job)
+	}
+	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, r.follow(ctx, b, job)
+	return r.expire(ctx, b)
 }
 
 func ended(list []metav1.Condition) bool {
@@ -110,20 +122,10 @@ func jobName(what string, uid types.UID) string {
 	return "theseus-" + what + "-" + hex.EncodeToString(sum[:8])
 }
 
-// expire deletes a Backup whose time is over.
-func (r *BackupReconciler) expire(ctx context.Context, b *v1alpha1.Backup) (reconcile.Result, error) {
-	if b.Spec.TTL == nil || b.Spec.TTL.Duration <= 0 {
-		return reconcile.Result{}, nil
-	}
-	left := time.Until(b.CreationTimestamp.Add(b.Spec.TTL.Duration))
-	if left > 0 {
-		return reconcile.Result{RequeueAfter: left}, nil
-	}
-	return reconcile.Result{}, client.IgnoreNotFound(r.API.Delete(ctx, b, client.Preconditions{UID: &b.UID}))
-}
-
 // refusal is why a Backup can never be taken: trying again does not help.
 type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
 
 // begin makes the Job.
 func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error {
@@ -131,13 +133,10 @@ func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error 
 		return r.end(ctx, b, BackupResult{Error: "its Job is gone before it said how it went"})
 	}
 	job, order, err := r.job(ctx, b)
-	if errors.As(err, new(refusal)) {
-		return r.end(ctx, b, BackupResult{Error: err.Error()})
+	if err == nil {
+		err = r.beginWork(ctx, job, placeOf(b, &order.Spec))
 	}
 	if err != nil {
-		return err
-	}
-	if err := r.API.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err
 	}
 	return r.started(ctx, b, order)
@@ -191,7 +190,7 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 	if place == nil {
 		return nil, nil, refusal{errors.New("there is no place for it: set spec.place, or spec.backup of the Cluster")}
 	}
-	order.URL = place.URL
+	order.URL, order.Key = place.URL, keyFile(place)
 	job, err := r.jobFor(b, c, scene.System, order, place)
 	return job, order, err
 }
@@ -218,43 +217,15 @@ func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *
 	comp := sys.Component(order.Member.Component)
 	print := &blueprint{cluster: c, system: sys, component: comp, spec: &c.Spec, version: order.Member.Version}
 	t, err := print.template()
+	if err == nil { // in the Job the files are those of the pods
+		err = print.secure(append(order.All, &order.Member)...)
+	}
 	if err != nil {
 		return nil, refusal{err}
 	}
-	text, err := json.Marshal(order)
-	if err != nil {
-		return nil, err
-	}
-	main := t.Spec.Containers[0]
-	work := corev1.Container{
-		Name: jobContainer, Image: main.Image, ImagePullPolicy: main.ImagePullPolicy, SecurityContext: main.SecurityContext,
-		Command: []string{toolsProgram, BackupCommand}, Env: []corev1.EnvVar{{Name: OrderVariable, Value: string(text)}},
-		TerminationMessagePolicy: corev1.TerminationMessageReadFile,
-		VolumeMounts: append(toolsMounted(), corev1.VolumeMount{Name: systemVolume, MountPath: "/theseus-system", ReadOnly: true},
-			corev1.VolumeMount{Name: workVolume, MountPath: WorkFolder}),
-	}
-	pod := corev1.PodSpec{
-		RestartPolicy: corev1.RestartPolicyNever, ImagePullSecrets: t.Spec.ImagePullSecrets, Tolerations: t.Spec.Tolerations, NodeSelector: t.Spec.NodeSelector,
-		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
-		Volumes: []corev1.Volume{emptyDir(toolsVolume), emptyDir(workVolume), {Name: systemVolume, VolumeSource: corev1.VolumeSource{
-			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}},
-	}
-	if place.Claim != "" {
-		u, err := url.Parse(place.URL)
-		if err != nil {
-			return nil, refusal{err}
-		}
-		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: placeVolume, VolumeSource: corev1.VolumeSource{
-			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: place.Claim}}})
-		work.VolumeMounts = append(work.VolumeMounts, corev1.VolumeMount{Name: placeVolume, MountPath: u.Path})
-	}
-	pod.Containers = []corev1.Container{work}
-	never, controller := int32(0), true
-	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.Namespace, Name: jobName("backup", b.UID), Labels: map[string]string{managedByLabel: managerName, "theseus.dev/backup-of": c.Name},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindBackup, Name: b.Name, UID: b.UID, Controller: &controller, BlockOwnerDeletion: &controller}}},
-		Spec: batchv1.JobSpec{BackoffLimit: &never, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"theseus.dev/backup-of": c.Name}}, Spec: pod}},
-	}, nil
+	pod, command := r.inMembersImage(&t, sys, BackupCommand)
+	return jobOf(b.Namespace, pod, work{name: jobName("backup", b.UID), container: jobContainer, labels: map[string]string{"theseus.dev/backup-of": c.Name},
+		owner: ownedBy(v1alpha1.KindBackup, b), command: command, order: order, place: place, uid: b.UID})
 }
 
 // follow reads how the Job ended.
@@ -267,13 +238,13 @@ func (r *BackupReconciler) follow(ctx context.Context, b *v1alpha1.Backup, job *
 		return r.started(ctx, b, order)
 	}
 	if !finished(job) {
-		return nil
+		return r.sustain(ctx, job, b.Status.Place, b.UID)
 	}
-	pods := &corev1.PodList{}
-	if err := r.Live.List(ctx, pods, client.InNamespace(b.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+	message, how, err := r.messageOf(ctx, job, jobContainer)
+	if err != nil {
 		return err
 	}
-	return r.end(ctx, b, resultOf(pods.Items))
+	return r.end(ctx, b, resultOf(message, how))
 }
 
 func finished(job *batchv1.Job) bool {
@@ -285,24 +256,12 @@ func finished(job *batchv1.Job) bool {
 	return false
 }
 
-func resultOf(pods []corev1.Pod) BackupResult {
-	for i := range pods {
-		st := containerOf(&pods[i], jobContainer)
-		if st == nil || st.State.Terminated == nil {
-			continue
-		}
-		result := BackupResult{}
-		if json.Unmarshal([]byte(st.State.Terminated.Message), &result) == nil && (result.Error != "" || result.Name != "") {
-			return result
-		}
-		return BackupResult{Error: joined(ending(st.State.Terminated), st.State.Terminated.Message)}
+func resultOf(message, how string) BackupResult {
+	result := BackupResult{}
+	if json.Unmarshal([]byte(message), &result) == nil && (result.Error != "" || result.Name != "") {
+		return result
 	}
-	for i := range pods {
-		if why := cmp.Or(brokenBy(&pods[i]), pending(&pods[i])); why != "" {
-			return BackupResult{Error: why}
-		}
-	}
-	return BackupResult{Error: "its pod is gone before it said how it went"}
+	return BackupResult{Error: joined(how, message)}
 }
 
 func (r *BackupReconciler) end(ctx context.Context, b *v1alpha1.Backup, result BackupResult) error {

@@ -55,7 +55,7 @@ func fakeAPI(t *testing.T, more ...client.Object) client.WithWatch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(kv()).WithObjects(more...).WithStatusSubresource(&v1alpha1.Cluster{}, &v1alpha1.Backup{}).Build()
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(kv()).WithObjects(more...).WithStatusSubresource(&v1alpha1.Cluster{}, &v1alpha1.Backup{}, &v1alpha1.Restore{}).Build()
 }
 
 func TestJournal(t *testing.T) {

@@ -38,6 +38,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		}
 	}
 	p.know(hosts)
+	p.unlock(ctx, s, look.Members)
 	p.forgetWords(pods.Items)
 	p.question(ctx, s, look.Members)
 	if err := p.outcomes(ctx, s, &look); err != nil {

@@ -45,6 +45,7 @@ type Platform struct {
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host
+	keys  map[string]secretValue
 }
 
 var _ runner.Platform = (*Platform)(nil)
@@ -73,7 +74,8 @@ func (p *Platform) askerFor(s runner.Scene) *ask.Asker {
 
 func (p *Platform) newAsker(s runner.Scene) *ask.Asker {
 	a := ask.New(s.System)
-	a.Credentials = s.Cluster.Spec.Credentials
+	a.Credentials = fromSecrets(s.Cluster.Spec.Credentials)
+	a.ReadFile = p.readSecret
 	a.Dial = p.dial
 	a.Program = func(name string) (string, error) {
 		return "", fmt.Errorf("%s: the member has no container to run it in", name)

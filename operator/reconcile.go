@@ -79,6 +79,7 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 		Owns(&appsv1.Deployment{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfPod)).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
+		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
 }
@@ -105,6 +106,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	if err != nil {
 		return reconcile.Result{}, err
+	}
+	if fresh(c) {
+		if held, err := r.hold(ctx, req.NamespacedName); err != nil || held {
+			return reconcile.Result{RequeueAfter: restoreLater}, err
+		}
 	}
 	d := r.driverOf(req.NamespacedName, c.UID)
 	for range maxPasses {
@@ -138,6 +144,8 @@ func atRest(p runner.Pass) time.Duration {
 func failed(ctx context.Context, err error) (reconcile.Result, error) {
 	newer := (*NewerError)(nil)
 	switch {
+	case errors.As(err, new(*heldError)):
+		return reconcile.Result{RequeueAfter: lookSoon}, nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case errors.Is(err, runner.ErrConflict):

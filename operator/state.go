@@ -66,6 +66,9 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Cluster, error) {
 // Load is part of runner.Journal. The mark is a sum of the status alone: an edit of the spec beside a driver is no conflict.
 func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	c, err := s.get(ctx)
+	if err == nil {
+		err = refuseHeld(c)
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -54,12 +54,12 @@ func (b *blueprint) replicas() int32 {
 }
 
 // views are the members as expressions see them before they run.
-func (b *blueprint) views() []*system.Member {
+func (b *blueprint) views() ([]*system.Member, error) {
 	views := make([]*system.Member, b.replicas())
 	for i := range views {
 		views[i] = b.view(memberName(b.cluster.Name, b.component.Name(), i), i)
 	}
-	return views
+	return views, b.secure(views...)
 }
 
 func (b *blueprint) view(name string, ordinal int) *system.Member {
@@ -82,8 +82,15 @@ func (b *blueprint) view(name string, ordinal int) *system.Member {
 // process is how a member is started: for a member without a number, whose name Kubernetes fills in. That this gives every member what
 // the System means is checked for each.
 func (b *blueprint) process() (system.Process, error) {
-	all := b.views()
-	shared, err := b.processOf(b.view(symbol, 0), all)
+	all, err := b.views()
+	one := b.view(symbol, 0)
+	if err == nil {
+		err = b.secure(one)
+	}
+	if err != nil {
+		return system.Process{}, err
+	}
+	shared, err := b.processOf(one, all)
 	if err != nil || !b.keeps() { // pods of a Deployment have no numbers to differ by
 		return shared, err
 	}

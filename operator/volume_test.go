@@ -17,7 +17,6 @@ import (
 	"theseus.dev/runner"
 )
 
-var errKilled = errors.New("the operator was killed")
 
 // mortal is an API server whose client dies with one of its writes, before or after it; what was written stays.
 type mortal struct {

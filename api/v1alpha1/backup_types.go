@@ -3,7 +3,7 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Backup is one backup of a Cluster. The operator makes one before each hop that asks for it; a person can make one at any time. It is
-// not owned by its Cluster, so that it outlives it. Deleting it deletes what is stored, unless spec.keep says otherwise.
+// not owned by its Cluster, so that it outlives it. What is stored outlives the object too, but for one that goes because its ttl is over.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -50,7 +50,8 @@ type BackupSpec struct {
 	// Attempt and act for which it is taken. Example: a3-17.
 	// +optional
 	Attempt string `json:"attempt,omitempty"`
-	// TTL is how long the backup is kept; then object and data are deleted. Default: for ever. Example: 720h.
+	// TTL is how long the backup is kept, from when the object was made; then what is stored is deleted, and the object. As long as a
+	// Restore or a running attempt refers to it, it stays. Deleting the object by hand leaves what is stored. Default: for ever. Example: 720h.
 	// +optional
 	TTL *metav1.Duration `json:"ttl,omitempty"`
 }
@@ -122,11 +123,16 @@ type RestoreList struct {
 
 // RestoreSpec says which backup goes into which new Cluster. It cannot be changed.
 //
+// +kubebuilder:validation:XValidation:rule="has(self.backup) != has(self.from)",message="name either the Backup in backup, or place and name of what is stored in from"
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a Restore cannot be changed; make another one"
 type RestoreSpec struct {
 	// Backup in the same namespace. Example: kv-before-3.7.
 	// +kubebuilder:validation:MinLength=1
-	Backup string `json:"backup"`
+	// +optional
+	Backup string `json:"backup,omitempty"`
+	// From is a backup that no Backup in this namespace speaks of.
+	// +optional
+	From *StoredBackup `json:"from,omitempty"`
 	// Cluster that is to be made, in the same namespace. It must not have members yet. A Cluster waits for the Restore that
 	// names it, if it is made after the Restore. Example: kv2.
 	// +kubebuilder:validation:MinLength=1
@@ -134,9 +140,18 @@ type RestoreSpec struct {
 	Cluster string `json:"cluster"`
 }
 
+// StoredBackup is a backup by where it is and what it is called there.
+type StoredBackup struct {
+	// Place where it is.
+	Place BackupPlace `json:"place"`
+	// Name of the backup in its place, as status.name of a Backup says it. Example: kv/20260304T050607Z_3.5.35_3.6.16_a1-7_auto.
+	// +kubebuilder:validation:MinLength=1
+	Name string `json:"name"`
+}
+
 // RestoreStatus is how far a restore is.
 type RestoreStatus struct {
-	// Conditions Started, Finished and Failed.
+	// Conditions Started, Finished and Failed. The message of Finished says which writes are missing.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -144,4 +159,19 @@ type RestoreStatus struct {
 	// Members that have their data.
 	// +optional
 	Members []string `json:"members,omitempty"`
+	// Name of the backup in its place.
+	// +optional
+	Name string `json:"name,omitempty"`
+	// Version that wrote the data.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Taken is when the backup was begun: what was written later may be missing.
+	// +optional
+	Taken *metav1.Time `json:"taken,omitempty"`
+	// Started is when the first Job was made.
+	// +optional
+	Started *metav1.Time `json:"started,omitempty"`
+	// Finished is when all volumes were filled, or the restore failed.
+	// +optional
+	Finished *metav1.Time `json:"finished,omitempty"`
 }

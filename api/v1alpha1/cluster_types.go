@@ -132,6 +132,10 @@ type TLSFiles struct {
 	// ServerName expected in the certificate. Default: the member's address.
 	// +optional
 	ServerName string `json:"serverName,omitempty"`
+	// Secret in the namespace of the Cluster with what Theseus uses in Kubernetes, where the other files are those of the pods: ca.crt, and if a client shows
+	// a certificate tls.crt and tls.key. It is read when members are asked, so that a new value is taken at once. Example: kv-client.
+	// +optional
+	Secret string `json:"secret,omitempty"`
 }
 
 // Credentials for HTTP: basic with username and passwordFile, bearer with tokenFile.
@@ -145,6 +149,10 @@ type Credentials struct {
 	// TokenFile holds the token for bearer authorization, an absolute path.
 	// +optional
 	TokenFile string `json:"tokenFile,omitempty"`
+	// Secret whose key holds, in Kubernetes, the password of username, or without one the token. It is read when members are asked, so that a new value is
+	// taken at once.
+	// +optional
+	Secret *SecretKey `json:"secret,omitempty"`
 }
 
 // BackupPlace is where backups go.

@@ -17,6 +17,9 @@ const (
 	ConditionStalled = "Stalled"
 )
 
+// ConditionRestoring of a Cluster is True while a Restore fills its volumes: no member may start. It goes away afterwards.
+const ConditionRestoring = "Restoring"
+
 // Reasons of ConditionReady.
 const (
 	ReasonAllMembersReady = "AllMembersReady"

@@ -11,6 +11,7 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/backup"
+	"theseus.dev/backup/cloud"
 	"theseus.dev/runner"
 )
 
@@ -83,7 +84,7 @@ func (k *opened) takeNow(ctx context.Context) error {
 }
 
 func (k *opened) listBackups(ctx context.Context) error {
-	store, err := backup.Open(ctx, k.cluster.Spec.Backup.URL, k.state.Dir())
+	store, err := cloud.Open(ctx, k.cluster.Spec.Backup.URL, nil, k.state.Dir())
 	if err != nil {
 		return inputError(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/ask"
 	"theseus.dev/backup"
+	"theseus.dev/backup/cloud"
 	"theseus.dev/local"
 	"theseus.dev/runner"
 	"theseus.dev/system"
@@ -31,6 +32,7 @@ type backups struct{ *opened }
 type backupOrder struct {
 	Name     backup.Name          `json:"name"`
 	URL      string               `json:"url"`
+	key      []byte               // of the place; it is in no file. None: what the environment has
 	System   v1alpha1.SystemRef   `json:"system"`
 	Spec     v1alpha1.ClusterSpec `json:"spec"`
 	Version  string               `json:"version"`
@@ -117,7 +119,7 @@ func takeBackup(ctx context.Context, sys *system.System, o *backupOrder, dir str
 	if o.State != "" { // on one machine: not where the cluster itself is
 		forbidden = append(forbidden, o.State)
 	}
-	store, err := backup.Open(ctx, o.URL, forbidden...)
+	store, err := cloud.Open(ctx, o.URL, o.key, forbidden...)
 	if err != nil {
 		return backup.Proof{}, err
 	}

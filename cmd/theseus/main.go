@@ -36,10 +36,12 @@ var hidden = map[string]func([]string) int{
 	local.JobCommand: func(args []string) int {
 		return local.Worker{Fault: faults("job", filepath.Join(args...))}.RunAction(args)
 	},
-	backupJob:              runBackupJob,
-	operator.CopyCommand:   copySelf,
-	operator.WaitCommand:   waitForEnd,
-	operator.BackupCommand: takeBackupInPod,
+	backupJob:               runBackupJob,
+	operator.CopyCommand:    copySelf,
+	operator.WaitCommand:    waitForEnd,
+	operator.BackupCommand:  takeBackupInPod,
+	operator.RestoreCommand: restoreMemberInPod,
+	operator.ForgetCommand:  forgetBackupInPod,
 }
 
 // first is the first of the arguments.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -20,7 +18,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
-	"theseus.dev/backup"
 	"theseus.dev/local"
 	"theseus.dev/operator"
 	"theseus.dev/operator/admission"
@@ -132,55 +129,6 @@ func waitForEnd([]string) int {
 	defer stop()
 	<-ctx.Done()
 	return 0
-}
-
-// takeBackupInPod is the main function of a backup's Job: its result is the termination message.
-func takeBackupInPod([]string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	result, code := operator.BackupResult{}, 0
-	proof, err := podBackup(ctx)
-	if err != nil {
-		result.Error, code = beginning(err.Error(), 3000), 1
-	} else {
-		result = operator.BackupResult{Name: proof.Name.String(), Bytes: proof.Total, SHA256: proof.Seal}
-		if proof.Check != nil {
-			result.Check = beginning(proof.Check.Output, 1000)
-		}
-	}
-	text, err := json.Marshal(result)
-	if err == nil {
-		err = os.WriteFile("/dev/termination-log", text, 0o600)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	fmt.Println(string(text))
-	return code
-}
-
-func beginning(text string, most int) string { return text[:min(most, len(text))] }
-
-func podBackup(ctx context.Context) (backup.Proof, error) {
-	var in operator.BackupOrder
-	if err := json.Unmarshal([]byte(os.Getenv(operator.OrderVariable)), &in); err != nil {
-		return backup.Proof{}, fmt.Errorf("read the order: %w", err)
-	}
-	text, err := os.ReadFile(operator.SystemFile)
-	if err != nil {
-		return backup.Proof{}, err
-	}
-	sys, err := operator.CompileKept(string(text), in.System.Hash)
-	if err != nil {
-		return backup.Proof{}, fmt.Errorf("%s: %w", operator.SystemFile, err)
-	}
-	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: backup.Manual, Time: in.Time}
-	if in.Attempt != "" {
-		name.Kind = backup.Auto
-	}
-	o := &backupOrder{Name: name, URL: in.URL, System: in.System, Spec: in.Spec, Version: in.To, From: in.From, Member: in.Member, All: in.All}
-	return takeBackup(ctx, sys, o, filepath.Join(operator.WorkFolder, "job"), func(string) {})
 }
 
 // inImage finds a program of a member's image. A name with the version of the member is looked for without it too: an image has one version.

@@ -14,6 +14,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/ask"
 	"theseus.dev/backup"
+	"theseus.dev/backup/cloud"
 	"theseus.dev/local"
 	"theseus.dev/system"
 )
@@ -68,7 +69,7 @@ func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) 
 	if err := k.programsFor(&f.cluster.Spec, f.cluster.Spec.Version); err != nil {
 		return err
 	}
-	store, err := backup.Open(ctx, url)
+	store, err := cloud.Open(ctx, url, nil)
 	if err != nil {
 		return inputError(err)
 	}
@@ -171,23 +172,34 @@ func (k *opened) fillMembers(ctx context.Context, got string) error {
 	asker := ask.New(k.system)
 	asker.Program = func(name string) (string, error) { return local.FindProgram(k.programFolders(), name) }
 	defer asker.Close()
+	f := &filler{asker: asker, system: k.system, cluster: k.name, spec: &k.cluster.Spec, all: all, got: got}
 	for _, m := range all {
 		k.talkf("making the data of %s", m.Name)
-		if err := k.fillMember(ctx, asker, method, m, all, got); err != nil {
+		if err := f.fill(ctx, m); err != nil {
 			return fmt.Errorf("member %s: %w", m.Name, err)
 		}
 	}
 	return nil
 }
 
-func (k *opened) fillMember(ctx context.Context, asker *ask.Asker, method *v1alpha1.RestoreMethod, m *system.Member, all []*system.Member, got string) error {
+// filler makes the data folders of members from a backup, by the System's method.
+type filler struct {
+	asker   *ask.Asker
+	system  *system.System
+	cluster string
+	spec    *v1alpha1.ClusterSpec
+	all     []*system.Member
+	got     string // the folder with the backup
+}
+
+func (f *filler) fill(ctx context.Context, m *system.Member) error {
+	method := f.system.API().Restore
 	limit := 10 * time.Minute
 	if method.Timeout != nil {
 		limit = method.Timeout.Duration
 	}
-	v := k.cluster.Spec.Version
-	sc := system.Scope{Cluster: k.name, Version: v, From: v, Options: k.system.Options(&k.cluster.Spec), M: m, All: all, Out: got, File: filepath.Join(got, "data")}
-	reply, err := asker.Run(ctx, limit, method.Run, method.Env, ask.Target{Scope: &sc, Dir: got})
+	sc := system.Scope{Cluster: f.cluster, Version: f.spec.Version, From: f.spec.Version, Options: f.system.Options(f.spec), M: m, All: f.all, Out: f.got, File: filepath.Join(f.got, "data")}
+	reply, err := f.asker.Run(ctx, limit, method.Run, method.Env, ask.Target{Scope: &sc, Dir: f.got})
 	if err != nil {
 		if text, ok := reply.Values["stderr"].(string); ok && text != "" {
 			return fmt.Errorf("%w: %s", err, text)

@@ -55,8 +55,10 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-func TestRules(t *testing.T) {
-	crd := load(t, "../../config/crd/theseus.dev_clusters.yaml")
+// judge returns what is wrong with an object, which before was another one.
+func judge(t *testing.T, file, before, after string) string {
+	t.Helper()
+	crd := load(t, file)
 	s := crd.Spec.Validation
 	if s == nil {
 		s = crd.Spec.Versions[0].Schema
@@ -77,6 +79,17 @@ func TestRules(t *testing.T) {
 		}
 		return m
 	}
+	n := obj(after)
+	errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(before), celconfig.RuntimeCELCostBudget)
+	errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
+	got := ""
+	for _, e := range errs {
+		got += e.Error() + "\n"
+	}
+	return got
+}
+
+func TestRules(t *testing.T) {
 	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {storage: 1Gi, storageClass: a}}, backup: {url: 'file:///b', claim: c, secret: {name: x}}}}"
 	for _, tc := range []struct{ from, to, want string }{
 		{"", "", ""},
@@ -96,15 +109,26 @@ func TestRules(t *testing.T) {
 		{"storage: 1Gi", "replicas: 0, storage: 1Gi", "spec.components.etcd.replicas"},
 		{"backup:", "upgrade: {pauseAfter: -1}, backup:", "pauseAfter"},
 	} {
-		n := obj(strings.Replace(good, tc.from, tc.to, 1))
-		errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(good), celconfig.RuntimeCELCostBudget)
-		errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
-		got := ""
-		for _, e := range errs {
-			got += e.Error() + "\n"
-		}
+		got := judge(t, "../../config/crd/theseus.dev_clusters.yaml", good, strings.Replace(good, tc.from, tc.to, 1))
 		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
 			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
+		}
+	}
+}
+
+// TestRestoreRules shows that a Restore has one source.
+func TestRestoreRules(t *testing.T) {
+	for spec, want := range map[string]string{
+		"backup: b": "",
+		"from: {place: {url: 's3://b'}, name: kv}":            "",
+		"backup: b, from: {place: {url: 's3://b'}, name: kv}": "name either the Backup in backup, or place and name",
+		"":                                  "name either the Backup in backup, or place and name",
+		"from: {place: {url: b}, name: kv}": "begins with its scheme",
+		"from: {place: {url: 's3://b'}, name: ''}": "spec.from.name",
+	} {
+		object := "{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: r}, spec: {cluster: kv, " + spec + "}}"
+		if got := judge(t, "../../config/crd/theseus.dev_restores.yaml", object, object); want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", spec, got, want)
 		}
 	}
 }

@@ -141,9 +141,11 @@ func (l *lookup) backup(ctx context.Context, b *v1alpha1.Backup) *BackupFacts {
 }
 
 func (l *lookup) restore(ctx context.Context, r *v1alpha1.Restore) *RestoreFacts {
-	f := &RestoreFacts{
-		Backup:  get[v1alpha1.Backup](ctx, l.live, r.Namespace, r.Spec.Backup),
-		Cluster: get[v1alpha1.Cluster](ctx, l.live, r.Namespace, r.Spec.Cluster),
+	f := &RestoreFacts{Cluster: get[v1alpha1.Cluster](ctx, l.live, r.Namespace, r.Spec.Cluster)}
+	if r.Spec.From != nil {
+		f.Place = l.place(ctx, r.Namespace, &r.Spec.From.Place)
+	} else {
+		f.Backup = get[v1alpha1.Backup](ctx, l.live, r.Namespace, r.Spec.Backup)
 	}
 	if b := f.Backup.Value; b != nil && b.Status.System != nil {
 		f.System = l.system(ctx, l.library(types.NamespacedName{Namespace: r.Namespace, Name: b.Spec.Cluster}), b.Status.System.Name)

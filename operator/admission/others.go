@@ -3,6 +3,7 @@ package admission
 import (
 	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,6 +87,8 @@ func placeProblems(place *v1alpha1.BackupPlace) []Problem {
 // RestoreFacts are what was looked up about a Restore.
 type RestoreFacts struct {
 	Backup Known[v1alpha1.Backup]
+	// Place is about spec.from.
+	Place PlaceFacts
 	// Cluster that is to be made; it may not be there yet.
 	Cluster Known[v1alpha1.Cluster]
 	// System that took the backup.
@@ -106,6 +109,14 @@ func CheckRestore(r *v1alpha1.Restore, f *RestoreFacts) Verdict {
 func (f *RestoreFacts) checkBackup(v *Verdict, r *v1alpha1.Restore) {
 	const field = "spec.backup"
 	b := f.Backup.Value
+	if from := r.Spec.From; from != nil {
+		for _, p := range placeProblems(&from.Place) {
+			p.Field = "spec.from.place" + strings.TrimPrefix(p.Field, "spec.place")
+			v.add(p)
+		}
+		f.Place.check(v, "spec.from.place", r.Namespace, &from.Place)
+		return
+	}
 	switch {
 	case f.Backup.Err != nil:
 		v.unknown(field, "Backup "+r.Namespace+"/"+r.Spec.Backup, f.Backup.Err)

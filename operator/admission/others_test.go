@@ -129,3 +129,26 @@ func TestRestores(t *testing.T) {
 		})
 	}
 }
+
+// TestRestoresFromPlaces names what is stored, and no Backup.
+func TestRestoresFromPlaces(t *testing.T) {
+	for _, test := range []struct {
+		name, want string
+		place      v1alpha1.BackupPlace
+		facts      RestoreFacts
+	}{
+		{name: "bucket", place: v1alpha1.BackupPlace{URL: "s3://bucket/kv"}},
+		{name: "no bucket", place: v1alpha1.BackupPlace{URL: "s3:///kv"}, want: "spec.from.place.url: \"s3:///kv\" names no host or bucket"},
+		{name: "no claim", place: v1alpha1.BackupPlace{URL: "file:///b"}, want: "spec.from.place.claim: is missing"},
+		{name: "no secret", place: v1alpha1.BackupPlace{URL: "s3://bucket/kv", Secret: &v1alpha1.SecretKey{Name: "cloud"}}, want: `spec.from.place.secret.name: "cloud" is no secret`},
+		{name: "no grant", place: v1alpha1.BackupPlace{URL: "s3://bucket/kv", Secret: &v1alpha1.SecretKey{Name: "cloud", Namespace: "ops"}},
+			facts: RestoreFacts{Place: PlaceFacts{Secret: known(Secret{Keys: []string{"key.json"}})}}, want: `spec.from.place.secret.namespace: "ops" does not grant its secret cloud`},
+		{name: "cluster with members", place: v1alpha1.BackupPlace{URL: "s3://bucket/kv"}, facts: RestoreFacts{Cluster: known(func() v1alpha1.Cluster { c := kv(); applied(t)(&c.Status); return *c }())},
+			want: "has members already"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := &v1alpha1.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "r"}, Spec: v1alpha1.RestoreSpec{From: &v1alpha1.StoredBackup{Place: test.place, Name: "n"}, Cluster: "kv2"}}
+			checkVerdict(t, CheckRestore(r, &test.facts), test.want, "")
+		})
+	}
+}

@@ -103,7 +103,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   verbs: [get, create]
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
-  verbs: [get, list, watch, create, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, update, patch, delete]
@@ -119,6 +119,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
   resources: [secrets]
   resourceNames: {{ toJson . }}
   verbs: [get]
+{{- end }}
+{{- if .Values.rbac.copySecrets }}
+# The copy of a key that another namespace grants, for as long as a Job needs it. It goes with its Job.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
 {{- end }}
 {{- end -}}
 

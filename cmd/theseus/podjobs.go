@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"theseus.dev/ask"
+	"theseus.dev/backup"
+	"theseus.dev/backup/cloud"
+	"theseus.dev/local"
+	"theseus.dev/operator"
+	"theseus.dev/system"
+)
+
+// inPod is the main function of a Job: work gets its order, and its result is the termination message.
+func inPod[Order any](work func(context.Context, *Order) (any, error), failed func(message string) any) func([]string) int {
+	return func([]string) int {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		code := 0
+		order := new(Order)
+		err := json.Unmarshal([]byte(os.Getenv(operator.OrderVariable)), order)
+		if err != nil {
+			err = fmt.Errorf("read the order: %w", err)
+		}
+		// The programs of Systems, which are this one's children, need not know.
+		err = errors.Join(err, os.Unsetenv(operator.OrderVariable))
+		var result any
+		if err == nil {
+			result, err = work(ctx, order)
+		}
+		if err != nil {
+			result, code = failed(beginning(err.Error(), 3000)), 1
+		}
+		text, err := json.Marshal(result)
+		if err == nil {
+			err = os.WriteFile("/dev/termination-log", text, 0o600)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println(string(text))
+		return code
+	}
+}
+
+func beginning(text string, most int) string { return text[:min(most, len(text))] }
+
+var takeBackupInPod = inPod(podBackup, func(message string) any { return operator.BackupResult{Error: message} })
+
+func podBackup(ctx context.Context, in *operator.BackupOrder) (any, error) {
+	sys, err := keptSystem(in.System.Hash)
+	if err != nil {
+		return nil, err
+	}
+	key, err := podKey(in.Key)
+	if err != nil {
+		return nil, err
+	}
+	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: kindOf(in.Attempt), Time: in.Time}
+	o := &backupOrder{Name: name, URL: in.URL, key: key, System: in.System, Spec: in.Spec, Version: in.To, From: in.From, Member: in.Member, All: in.All}
+	proof, err := takeBackup(ctx, sys, o, filepath.Join(operator.WorkFolder, "job"), func(string) {})
+	if err != nil {
+		return nil, err
+	}
+	result := operator.BackupResult{Name: proof.Name.String(), Bytes: proof.Total, SHA256: proof.Seal}
+	if proof.Check != nil {
+		result.Check = beginning(proof.Check.Output, 1000)
+	}
+	return result, nil
+}
+
+func kindOf(attempt string) backup.Kind {
+	if attempt == "" {
+		return backup.Manual
+	}
+	return backup.Auto
+}
+
+// podKey reads the key of a place. It is read when it is needed, and is in no environment that others inherit.
+func podKey(file string) ([]byte, error) {
+	if file == "" {
+		return nil, nil
+	}
+	return os.ReadFile(file)
+}
+
+func keptSystem(hash string) (*system.System, error) {
+	text, err := os.ReadFile(operator.SystemFile)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := operator.CompileKept(string(text), hash)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", operator.SystemFile, err)
+	}
+	return sys, nil
+}
+
+var restoreMemberInPod = inPod(podRestore, func(message string) any { return operator.RestoreResult{Error: message} })
+
+// podRestore fills the volume of one member. A mark beside the data says when it is whole: what is there without it was left by a
+// pod that was cut off, and is made anew.
+func podRestore(ctx context.Context, in *operator.RestoreOrder) (any, error) {
+	mark := filepath.Join(in.Volume, ".theseus-restored-"+in.ID)
+	if text, err := os.ReadFile(mark); err == nil {
+		result := operator.RestoreResult{}
+		return result, json.Unmarshal(text, &result)
+	}
+	if err := os.RemoveAll(in.Member.Data); err != nil {
+		return nil, fmt.Errorf("clear what a try before has left: %w", err)
+	}
+	sys, err := keptSystem(in.System.Hash)
+	if err != nil {
+		return nil, err
+	}
+	got := filepath.Join(operator.WorkFolder, "got")
+	if err := os.RemoveAll(got); err != nil {
+		return nil, err
+	}
+	proof, err := podGet(ctx, in, got)
+	if err != nil {
+		return nil, err
+	}
+	if proof.System.Name != in.System.Name {
+		return nil, fmt.Errorf("backup %s is one of %s, and cluster %s is a %s", proof.Name, proof.System.Name, in.Cluster, in.System.Name)
+	}
+	asker := ask.New(sys)
+	asker.Program = inImage(in.Member.Version, func(name string) (string, error) { return local.FindProgram(nil, name) })
+	defer asker.Close()
+	f := &filler{asker: asker, system: sys, cluster: in.Cluster, spec: &in.Spec, all: in.All, got: got}
+	if err := f.fill(ctx, &in.Member); err != nil {
+		return nil, err
+	}
+	result := operator.RestoreResult{Name: proof.Name.String(), Version: proof.Name.From, Taken: proof.Started}
+	return result, leaveMark(mark, result)
+}
+
+func podGet(ctx context.Context, in *operator.RestoreOrder, got string) (backup.Proof, error) {
+	name, err := backup.ParseName(in.Name)
+	if err != nil {
+		return backup.Proof{}, err
+	}
+	key, err := podKey(in.Key)
+	if err != nil {
+		return backup.Proof{}, err
+	}
+	store, err := cloud.Open(ctx, in.URL, key)
+	if err != nil {
+		return backup.Proof{}, err
+	}
+	defer store.Close()
+	return store.Get(ctx, name, got)
+}
+
+// leaveMark writes the mark after all data is on disk.
+func leaveMark(mark string, result operator.RestoreResult) error {
+	syscall.Sync()
+	text, err := json.Marshal(result)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(mark, text, 0o600)
+}
+
+var forgetBackupInPod = inPod(podForget, func(message string) any { return operator.BackupResult{Error: message} })
+
+// podForget deletes what a backup stored. What is not there counts as deleted.
+func podForget(ctx context.Context, in *operator.ForgetOrder) (any, error) {
+	key, err := podKey(in.Key)
+	if err != nil {
+		return nil, err
+	}
+	store, err := cloud.Open(ctx, in.URL, key)
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: kindOf(in.Attempt), Time: in.Time}
+	if err := store.Delete(ctx, name); err != nil && !errors.Is(err, backup.ErrNotFound) {
+		return nil, err
+	}
+	return operator.BackupResult{Name: name.String()}, nil
+}

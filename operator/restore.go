@@ -1,0 +1,553 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// A Restore fills the volumes of a Cluster before its first member starts: it makes the claims that the StatefulSet would make, and a Job for each
+// that puts the data in. The claims carry a mark until all are filled. As long as there is such a Restore, or such a mark, the Cluster is held; that
+// is one condition in its status, written on the resource version, so that a driver that is about to begin meets a conflict.
+
+const (
+	// RestoreCommand is the hidden subcommand with which a Job fills the volume of a member.
+	RestoreCommand   = "__restore-member"
+	restoreContainer = "restore"
+
+	// restoringAnnotation on a claim is the UID of the Restore that fills it.
+	restoringAnnotation = "theseus.dev/restoring"
+	restoreLabel        = "theseus.dev/restore-of"
+
+	// restoreLater is when a Restore that waits looks again, if nothing wakes it.
+	restoreLater = 10 * time.Second
+)
+
+// RestoreOrder is what a Job needs to know.
+type RestoreOrder struct {
+	// ID is written beside the data when it is whole: a Job that is done again with the same id does nothing.
+	ID     string               `json:"id"`
+	URL    string               `json:"url"`
+	Key    string               `json:"key,omitempty"`
+	Name   string               `json:"name"`
+	System v1alpha1.SystemRef   `json:"system"`
+	Spec   v1alpha1.ClusterSpec `json:"spec"`
+	// Volume is where the volume of the member is mounted.
+	Volume  string           `json:"volume"`
+	Cluster string           `json:"cluster"`
+	Member  system.Member    `json:"member"`
+	All     []*system.Member `json:"all"`
+}
+
+// RestoreResult is the termination message of a Job.
+type RestoreResult struct {
+	Name    string    `json:"name,omitempty"`
+	Version string    `json:"version,omitempty"`
+	Taken   time.Time `json:"taken,omitzero"`
+	Error   string    `json:"error,omitempty"`
+}
+
+// RestoreReconciler does Restores.
+type RestoreReconciler struct{ *Reconciler }
+
+// SetupWithManager registers the reconciler. A Backup that ends and a Cluster that is made wake the Restores that wait for them.
+func (r *RestoreReconciler) SetupWithManager(m ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(m).For(&v1alpha1.Restore{}).Owns(&batchv1.Job{}).
+		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).Complete(r)
+}
+
+func (r *RestoreReconciler) waiting(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.RestoreList{}
+	if r.API.List(ctx, list, client.InNamespace(o.GetNamespace())) != nil {
+		return nil // they look again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		x := &list.Items[i]
+		if !ended(x.Status.Conditions) && (x.Spec.Backup == o.GetName() || x.Spec.Cluster == o.GetName()) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(x)})
+		}
+	}
+	return requests
+}
+
+// waits is why a Restore cannot go on yet. It goes on by itself.
+type waits struct{ error }
+
+// Reconcile brings a Restore further. Each write can be repeated, and none is needed to know what the next one is.
+func (r *RestoreReconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	x := &v1alpha1.Restore{}
+	if err := r.Live.Get(ctx, req.NamespacedName, x); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if x.DeletionTimestamp != nil {
+		return reconcile.Result{}, nil
+	}
+	f := &filling{RestoreReconciler: r, restore: x}
+	if ended(x.Status.Conditions) {
+		return reconcile.Result{}, f.dismiss(ctx)
+	}
+	err := f.step(ctx)
+	switch {
+	case errors.As(err, new(refusal)):
+		return reconcile.Result{}, f.end(ctx, err)
+	case errors.As(err, new(waits)):
+		return reconcile.Result{RequeueAfter: restoreLater}, f.say(ctx, metav1.ConditionFalse, "Waiting", err.Error())
+	}
+	return reconcile.Result{}, err
+}
+
+// filling is one Restore in one reconciliation.
+type filling struct {
+	*RestoreReconciler
+	restore *v1alpha1.Restore
+	place   *v1alpha1.BackupPlace
+	name    string // in its place
+	cluster *v1alpha1.Cluster
+	system  *system.System
+	print   *blueprint
+}
+
+func (f *filling) step(ctx context.Context) error {
+	if err := f.find(ctx); err != nil {
+		return err
+	}
+	if err := f.claim(ctx); err != nil {
+		return err
+	}
+	members, err := f.print.views()
+	if err != nil {
+		return waits{err}
+	}
+	if len(f.restore.Status.Members) >= len(members) {
+		return f.finish(ctx)
+	}
+	if err := f.source(ctx); err != nil {
+		return err
+	}
+	t, err := f.print.template()
+	if err != nil {
+		return waits{err}
+	}
+	set, err := f.print.statefulSet(t)
+	if err != nil {
+		return waits{err}
+	}
+	if len(set.Spec.VolumeClaimTemplates) == 0 {
+		return refusal{fmt.Errorf("the members of component %s have no volumes: set spec.components.%s.storage of Cluster %s", f.print.component.Name(), f.print.component.Name(), f.cluster.Name)}
+	}
+	for i, m := range members { // all claims before the first byte
+		if err := f.volume(ctx, set.Spec.VolumeClaimTemplates[0], m.Name); err != nil {
+			return fmt.Errorf("member %d: %w", i, err)
+		}
+	}
+	if err := (&Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(f.cluster)}).Keep(ctx, f.system); err != nil {
+		return err
+	}
+	return f.fill(ctx, &t, members)
+}
+
+// find looks up what is to be filled, and how.
+func (f *filling) find(ctx context.Context) error {
+	x, c := f.restore, &v1alpha1.Cluster{}
+	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Cluster}, c)
+	if apierrors.IsNotFound(err) {
+		return waits{fmt.Errorf("there is no Cluster %s yet: make it", x.Spec.Cluster)}
+	}
+	if err != nil {
+		return err
+	}
+	l := &Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(c)}
+	sys, err := l.Known(ctx, c.Spec.System)
+	if err != nil {
+		return waits{fmt.Errorf("system %s of Cluster %s: %w", c.Spec.System, c.Name, err)}
+	}
+	method := sys.API().Restore
+	if method == nil {
+		return refusal{fmt.Errorf("system %s does not say how a backup is restored", sys.Name())}
+	}
+	component := sys.Components()[0]
+	if method.Component != "" {
+		component = sys.Component(method.Component)
+	}
+	if !stateful(component) {
+		return refusal{fmt.Errorf("component %s of System %s keeps no data", component.Name(), sys.Name())}
+	}
+	if f.Image == "" {
+		return refusal{errors.New("the operator was not told its own image, which restores backups; set --image")}
+	}
+	f.cluster, f.system = c, sys
+	f.print = &blueprint{cluster: c, system: sys, component: component, spec: &c.Spec, version: c.Spec.Version}
+	return nil
+}
+
+// source finds the backup: in a Backup that has ended well, or as it is named.
+func (f *filling) source(ctx context.Context) error {
+	x := f.restore
+	if from := x.Spec.From; from != nil {
+		f.place, f.name = &from.Place, from.Name
+		return nil
+	}
+	b := &v1alpha1.Backup{}
+	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Backup}, b)
+	switch failed := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionFailed); {
+	case apierrors.IsNotFound(err):
+		return refusal{fmt.Errorf("there is no Backup %s: name one that is there, or say with spec.from where it is stored", x.Spec.Backup)}
+	case err != nil:
+		return err
+	case failed != nil && failed.Status == metav1.ConditionTrue:
+		return refusal{fmt.Errorf("Backup %s failed: %s", b.Name, failed.Message)}
+	case !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) || b.Status.Place == nil:
+		return waits{fmt.Errorf("Backup %s has not finished yet", b.Name)}
+	}
+	f.place, f.name = b.Status.Place, b.Status.Name
+	return nil
+}
+
+// fresh says that a Cluster never had members.
+func fresh(c *v1alpha1.Cluster) bool {
+	return c.Status.Attempt == nil && c.Status.Applied == nil && len(c.Status.Attempts) == 0
+}
+
+// claim holds the Cluster, or finds that it is too late for that.
+func (f *filling) claim(ctx context.Context) error {
+	c := f.cluster
+	if !fresh(c) {
+		return refusal{fmt.Errorf("Cluster %s has members already, and a restore never goes over a cluster that runs: name one that is not there yet, and make it after the Restore", c.Name)}
+	}
+	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionRestoring) {
+		return nil
+	}
+	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
+		Message: "Restore " + f.restore.Name + " fills its volumes", ObservedGeneration: c.Generation})
+	return f.API.Status().Update(ctx, c)
+}
+
+// volume makes the claim of a member, marked. One that is there without a mark may hold data and is left alone; the mark of a Restore that
+// ended without success is taken over.
+func (f *filling) volume(ctx context.Context, like corev1.PersistentVolumeClaim, member string) error {
+	want := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: f.cluster.Namespace, Name: like.Name + "-" + member, Labels: maps.Clone(like.Labels),
+		Annotations: map[string]string{restoringAnnotation: string(f.restore.UID)}}, Spec: *like.Spec.DeepCopy()}
+	have := &corev1.PersistentVolumeClaim{}
+	err := f.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
+	if apierrors.IsNotFound(err) {
+		return f.API.Create(ctx, want)
+	}
+	if err != nil {
+		return err
+	}
+	mark := have.Annotations[restoringAnnotation]
+	switch {
+	case mark == string(f.restore.UID):
+		return nil
+	case have.DeletionTimestamp != nil:
+		return waits{fmt.Errorf("volume %s is being deleted", have.Name)}
+	case mark == "":
+		return refusal{fmt.Errorf("volume %s is there already and may hold data, and nothing is overwritten: delete it, or name another cluster", have.Name)}
+	}
+	if err := f.abandoned(ctx, mark); err != nil {
+		return err
+	}
+	before := have.DeepCopy()
+	have.Annotations[restoringAnnotation] = string(f.restore.UID)
+	return f.API.Patch(ctx, have, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// abandoned says whether a Restore that began to fill a volume will not go on.
+func (f *filling) abandoned(ctx context.Context, uid string) error {
+	list := &v1alpha1.RestoreList{}
+	if err := f.Live.List(ctx, list, client.InNamespace(f.restore.Namespace)); err != nil {
+		return err
+	}
+	for i := range list.Items {
+		if o := &list.Items[i]; string(o.UID) == uid && !ended(o.Status.Conditions) {
+			return refusal{fmt.Errorf("Restore %s goes into Cluster %s already", o.Name, f.cluster.Name)}
+		}
+	}
+	jobs := &batchv1.JobList{}
+	if err := f.Live.List(ctx, jobs, client.InNamespace(f.restore.Namespace), client.MatchingLabels{restoreLabel: f.cluster.Name}); err != nil {
+		return err
+	}
+	for i := range jobs.Items {
+		if o := metav1.GetControllerOf(&jobs.Items[i]); o != nil && string(o.UID) == uid && !finished(&jobs.Items[i]) {
+			return waits{fmt.Errorf("Job %s of another Restore has not ended", jobs.Items[i].Name)}
+		}
+	}
+	return nil
+}
+
+// fill makes a Job for each member, and follows them to their ends.
+func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members []*system.Member) error {
+	var filled []string
+	result := RestoreResult{}
+	for i, m := range members {
+		job := &batchv1.Job{}
+		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.restore.Namespace, Name: f.jobName(i)}, job)
+		switch {
+		case apierrors.IsNotFound(err):
+			if err := f.begin(ctx, t, i, members); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		case !finished(job):
+			if err := f.sustain(ctx, job, f.place, f.copyOwner(i)); err != nil {
+				return err
+			}
+			continue
+		}
+		message, how, err := f.messageOf(ctx, job, restoreContainer)
+		if err != nil {
+			return err
+		}
+		r := RestoreResult{}
+		known := json.Unmarshal([]byte(message), &r) == nil
+		switch {
+		case !succeeded(job) && known && r.Error != "":
+			return refusal{fmt.Errorf("member %s: %s", m.Name, r.Error)}
+		case !succeeded(job):
+			return refusal{fmt.Errorf("member %s: %s", m.Name, joined(how, message))}
+		case known && r.Error == "":
+			result = r
+		}
+		filled = append(filled, m.Name)
+	}
+	return f.note(ctx, filled, result)
+}
+
+func (f *filling) jobName(ordinal int) string {
+	return fmt.Sprintf("%s-%d", jobName("restore", f.restore.UID), ordinal)
+}
+
+func (f *filling) copyOwner(ordinal int) types.UID {
+	return types.UID(fmt.Sprintf("%s-%d", f.restore.UID, ordinal))
+}
+
+func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal int, members []*system.Member) error {
+	m := members[ordinal]
+	pod, command := f.inMembersImage(t, f.system, RestoreCommand)
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: dataVolume, VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: dataVolume + "-" + m.Name}}})
+	pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: dataVolume, MountPath: dataMount})
+	labels := map[string]string{restoreLabel: f.cluster.Name}
+	pod.Affinity = spread(labels) // where a volume is bound when its first pod comes, the members' nodes are chosen here
+	job, err := jobOf(f.restore.Namespace, pod, work{name: f.jobName(ordinal), container: restoreContainer, labels: labels, owner: ownedBy(v1alpha1.KindRestore, f.restore), command: command,
+		place: f.place, uid: f.copyOwner(ordinal), tries: 2, order: RestoreOrder{ID: string(f.restore.UID), URL: f.place.URL, Key: keyFile(f.place), Name: f.name,
+			System: v1alpha1.SystemRef{Name: f.system.Name(), Hash: f.system.Hash()}, Spec: f.cluster.Spec, Volume: dataMount, Cluster: f.cluster.Name, Member: *m, All: members}})
+	if err != nil {
+		return err
+	}
+	return f.beginWork(ctx, job, f.place)
+}
+
+// spread asks for pods with these labels on nodes of their own.
+func spread(labels map[string]string) *corev1.Affinity {
+	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
+		Weight: 100, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: labels}}}}}}
+}
+
+// note writes down how far it is. With the last member it goes on to the end in the next reconciliation, which this write brings about.
+func (f *filling) note(ctx context.Context, filled []string, result RestoreResult) error {
+	st := &f.restore.Status
+	members := int(f.print.replicas())
+	if len(filled) == members && st.Version == "" && result.Version != "" {
+		taken := metav1.NewTime(result.Taken)
+		st.Version, st.Taken = result.Version, &taken
+	}
+	first := st.Started == nil
+	if first {
+		now := metav1.Now()
+		st.Started = &now
+	}
+	changed := first || !slices.Equal(st.Members, filled)
+	st.Members, st.Name = filled, f.name
+	message := fmt.Sprintf("%d of %d volumes of Cluster %s are filled", len(filled), members, f.cluster.Name)
+	if err := f.sayIf(ctx, changed, metav1.ConditionTrue, "JobsCreated", message); err != nil {
+		return err
+	}
+	if first {
+		f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreStarted", "Restore", "%s into Cluster %s", f.name, f.cluster.Name)
+	}
+	return nil
+}
+
+// finish takes the marks off, and then ends. All members were noted before: a claim without a mark is not taken for somebody else's any more.
+func (f *filling) finish(ctx context.Context) error {
+	for _, member := range f.restore.Status.Members {
+		have := &corev1.PersistentVolumeClaim{}
+		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.cluster.Namespace, Name: dataVolume + "-" + member}, have)
+		if apierrors.IsNotFound(err) {
+			return refusal{fmt.Errorf("volume %s-%s is gone after it was filled", dataVolume, member)}
+		}
+		if err != nil {
+			return err
+		}
+		if _, marked := have.Annotations[restoringAnnotation]; !marked {
+			continue
+		}
+		before := have.DeepCopy()
+		delete(have.Annotations, restoringAnnotation)
+		if err := f.API.Patch(ctx, have, client.MergeFrom(before)); err != nil {
+			return err
+		}
+	}
+	now := metav1.Now()
+	f.restore.Status.Finished = &now
+	f.condition(v1alpha1.ConditionFinished, metav1.ConditionTrue, "Filled", f.report(now.Time))
+	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreFinished", "Restore", "%s", f.report(now.Time))
+	return f.API.Status().Update(ctx, f.restore)
+}
+
+// report says what is in the data, and what may be missing.
+func (f *filling) report(now time.Time) string {
+	st := &f.restore.Status
+	text := fmt.Sprintf("the volumes of Cluster %s have the data of %s", f.cluster.Name, st.Name)
+	if st.Taken == nil {
+		return text
+	}
+	text += fmt.Sprintf(", taken at %s; it is %s old, and what was written later and acknowledged may be missing", st.Taken.UTC().Format(time.RFC3339), now.Sub(st.Taken.Time).Round(time.Second))
+	if st.Version != f.cluster.Spec.Version {
+		text += fmt.Sprintf("; %s wrote it, and the Cluster runs %s", st.Version, f.cluster.Spec.Version)
+	}
+	return text
+}
+
+func (f *filling) end(ctx context.Context, why error) error {
+	now := metav1.Now()
+	f.restore.Status.Finished = &now
+	f.condition(v1alpha1.ConditionFailed, metav1.ConditionTrue, "Failed", why.Error())
+	f.Events.Eventf(f.restore, nil, corev1.EventTypeWarning, "RestoreFailed", "Restore", "%s", bounded(why.Error()))
+	return f.API.Status().Update(ctx, f.restore)
+}
+
+func (f *filling) condition(kind string, status metav1.ConditionStatus, reason, message string) bool {
+	return meta.SetStatusCondition(&f.restore.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bounded(message), ObservedGeneration: f.restore.Generation})
+}
+
+// say writes the condition Started, if it is another than before.
+func (f *filling) say(ctx context.Context, status metav1.ConditionStatus, reason, message string) error {
+	return f.sayIf(ctx, false, status, reason, message)
+}
+
+func (f *filling) sayIf(ctx context.Context, changed bool, status metav1.ConditionStatus, reason, message string) error {
+	if !f.condition(v1alpha1.ConditionStarted, status, reason, message) && !changed {
+		return nil
+	}
+	return f.API.Status().Update(ctx, f.restore)
+}
+
+// dismiss deletes the Jobs of a Restore that has ended, where they had copies of a secret.
+func (f *filling) dismiss(ctx context.Context) error {
+	jobs := &batchv1.JobList{}
+	if err := f.Live.List(ctx, jobs, client.InNamespace(f.restore.Namespace), client.MatchingLabels{restoreLabel: f.restore.Spec.Cluster}); err != nil {
+		return err
+	}
+	for i := range jobs.Items {
+		if o := metav1.GetControllerOf(&jobs.Items[i]); o == nil || o.UID != f.restore.UID {
+			continue
+		}
+		if err := f.Reconciler.dismiss(ctx, &jobs.Items[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// held says why a Cluster that never had members must not start: a Restore is to fill its volumes, or one left them half filled. One that failed holds
+// it too, until it is deleted or another one succeeds: an empty cluster is not what was asked for.
+func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (string, error) {
+	restores := &v1alpha1.RestoreList{}
+	if err := r.Live.List(ctx, restores, client.InNamespace(c.Namespace)); err != nil {
+		return "", err
+	}
+	if x := awaited(restores.Items, c.Name); x != nil {
+		return fmt.Sprintf("Restore %s is to fill its volumes; to start it without, delete that one", x.Name), nil
+	}
+	claims := &corev1.PersistentVolumeClaimList{}
+	if err := r.Live.List(ctx, claims, client.InNamespace(c.Namespace), client.MatchingLabels{clusterLabel: c.Name}); err != nil {
+		return "", err
+	}
+	for i := range claims.Items {
+		if _, marked := claims.Items[i].Annotations[restoringAnnotation]; marked {
+			return fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims.Items[i].Name), nil
+		}
+	}
+	return "", nil
+}
+
+// awaited is the Restore that a Cluster has to wait for: one that has not ended, or one that failed and was not followed by one that did not.
+func awaited(list []v1alpha1.Restore, cluster string) *v1alpha1.Restore {
+	of := func(x *v1alpha1.Restore, condition string) bool {
+		return x.Spec.Cluster == cluster && meta.IsStatusConditionTrue(x.Status.Conditions, condition)
+	}
+	for i := range list {
+		x := &list[i]
+		followed := slices.ContainsFunc(list, func(y v1alpha1.Restore) bool {
+			return of(&y, v1alpha1.ConditionFinished) && !y.CreationTimestamp.Before(&x.CreationTimestamp)
+		})
+		if x.Spec.Cluster == cluster && !of(x, v1alpha1.ConditionFinished) && !(of(x, v1alpha1.ConditionFailed) && followed) {
+			return x
+		}
+	}
+	return nil
+}
+
+// hold writes down why a Cluster does not start, or that nothing holds it any more. The write is conditional on what was read.
+func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held bool, err error) {
+	c := &v1alpha1.Cluster{}
+	if err := r.Live.Get(ctx, key, c); err != nil || !fresh(c) {
+		return false, client.IgnoreNotFound(err)
+	}
+	why, err := r.held(ctx, c)
+	if err != nil {
+		return false, err
+	}
+	changed := false
+	if why == "" {
+		changed = meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ConditionRestoring)
+	} else {
+		changed = meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
+			Message: why, ObservedGeneration: c.Generation})
+	}
+	if changed {
+		err = r.API.Status().Update(ctx, c)
+	}
+	return why != "", err
+}
+
+// heldError is that of a pass over a Cluster that a Restore has claimed just now.
+type heldError struct{ message string }
+
+func (e *heldError) Error() string { return e.message }
+
+// refuseHeld keeps a driver from beginning with a Cluster that is held.
+func refuseHeld(c *v1alpha1.Cluster) error {
+	if held := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionRestoring); held != nil && held.Status == metav1.ConditionTrue {
+		return &heldError{held.Message}
+	}
+	return nil
+}
+
+func clusterOfRestore(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.Restore).Spec.Cluster}}}
+}

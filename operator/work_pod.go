@@ -1,0 +1,289 @@
+package operator
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// Backups are taken, restored and forgotten by Jobs. Each has a name that follows from the UID of its object, so that it is made once; how it ended is
+// the termination message of its container.
+
+const (
+	// OrderVariable holds what a Job is to do, as JSON. There is no secret in it.
+	OrderVariable = "THESEUS_ORDER"
+	// SystemFile is where a Job finds the System.
+	SystemFile = "/theseus-system/" + systemKey
+	// WorkFolder is where a Job keeps files while it works.
+	WorkFolder = "/theseus-work"
+
+	systemVolume = "theseus-system"
+	workVolume   = "theseus-work"
+	placeVolume  = "theseus-place"
+	keyVolume    = "theseus-key"
+	keyFolder    = "/theseus-key"
+
+	// grantAnnotation on a secret names the namespaces whose objects may refer to it, with commas between them.
+	grantAnnotation = "theseus.dev/granted-to"
+	defaultKey      = "key.json"
+)
+
+// work is one Job of a Backup or of a Restore.
+type work struct {
+	name, container string
+	labels          map[string]string
+	owner           metav1.OwnerReference
+	command         []string
+	order           any
+	place           *v1alpha1.BackupPlace
+	// uid of the object for which the Job works, for the copy of a secret.
+	uid types.UID
+	// tries after the first one.
+	tries int32
+}
+
+// inMembersImage is a pod in the image of the members, into which this program is brought: the System's own programs are there.
+func (r *Reconciler) inMembersImage(t *corev1.PodTemplateSpec, sys *system.System, command string) (corev1.PodSpec, []string) {
+	main := t.Spec.Containers[0]
+	volumes, mounts := filesOf(t)
+	return corev1.PodSpec{
+		ImagePullSecrets: t.Spec.ImagePullSecrets, Tolerations: t.Spec.Tolerations, NodeSelector: t.Spec.NodeSelector,
+		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
+		Volumes: append(volumes, emptyDir(toolsVolume), emptyDir(workVolume), corev1.Volume{Name: systemVolume, VolumeSource: corev1.VolumeSource{
+			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}),
+		Containers: []corev1.Container{{Image: main.Image, ImagePullPolicy: main.ImagePullPolicy, SecurityContext: main.SecurityContext,
+			VolumeMounts: append(append(mounts, toolsMounted()...), corev1.VolumeMount{Name: systemVolume, MountPath: "/theseus-system", ReadOnly: true},
+				corev1.VolumeMount{Name: workVolume, MountPath: WorkFolder})}},
+	}, []string{toolsProgram, command}
+}
+
+// filesOf are the files that an overlay gives the members, such as certificates: the System's programs need them too. Data is not among them.
+func filesOf(t *corev1.PodTemplateSpec) (volumes []corev1.Volume, mounts []corev1.VolumeMount) {
+	for _, v := range t.Spec.Volumes {
+		if v.Secret == nil && v.ConfigMap == nil && v.Projected == nil && v.CSI == nil {
+			continue
+		}
+		volumes = append(volumes, v)
+		for _, m := range t.Spec.Containers[0].VolumeMounts {
+			if m.Name == v.Name {
+				mounts = append(mounts, m)
+			}
+		}
+	}
+	return volumes, mounts
+}
+
+// inOwnImage is a pod in the image of the operator, for what needs no program of the System's.
+func (r *Reconciler) inOwnImage(command string) (corev1.PodSpec, []string) {
+	return corev1.PodSpec{Containers: []corev1.Container{{Image: r.Image}}}, []string{"/theseus", command}
+}
+
+// jobOf is the Job of a pod that has one container, with order and place added.
+func jobOf(namespace string, pod corev1.PodSpec, w work) (*batchv1.Job, error) {
+	text, err := json.Marshal(w.order)
+	if err != nil {
+		return nil, err
+	}
+	pod.RestartPolicy = corev1.RestartPolicyNever
+	c := &pod.Containers[0]
+	c.Name, c.Command, c.TerminationMessagePolicy = w.container, w.command, corev1.TerminationMessageReadFile
+	c.Env = []corev1.EnvVar{{Name: OrderVariable, Value: string(text)}}
+	if err := mountPlace(&pod, namespace, w.place, w.uid); err != nil {
+		return nil, err
+	}
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: w.name, Labels: merged(w.labels, map[string]string{managedByLabel: managerName}), OwnerReferences: []metav1.OwnerReference{w.owner}},
+		Spec:       batchv1.JobSpec{BackoffLimit: &w.tries, Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: w.labels}, Spec: pod}},
+	}, nil
+}
+
+// mountPlace gives a pod the volume and the key of a place.
+func mountPlace(pod *corev1.PodSpec, namespace string, place *v1alpha1.BackupPlace, uid types.UID) error {
+	c := &pod.Containers[0]
+	if place.Claim != "" {
+		u, err := url.Parse(place.URL)
+		if err != nil {
+			return refusal{err}
+		}
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: placeVolume, VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: place.Claim}}})
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: placeVolume, MountPath: u.Path})
+	}
+	ref := place.Secret
+	if ref == nil {
+		return nil
+	}
+	name := ref.Name
+	if isForeign(namespace, ref) {
+		name = copyName(uid)
+	}
+	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: keyVolume, VolumeSource: corev1.VolumeSource{
+		Secret: &corev1.SecretVolumeSource{SecretName: name, Items: []corev1.KeyToPath{{Key: keyOf(ref), Path: defaultKey}}}}})
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: keyVolume, MountPath: keyFolder, ReadOnly: true})
+	return nil
+}
+
+// keyFile is where a Job finds the key of a place, or empty.
+func keyFile(place *v1alpha1.BackupPlace) string {
+	if place.Secret == nil {
+		return ""
+	}
+	return keyFolder + "/" + defaultKey
+}
+
+func keyOf(ref *v1alpha1.SecretKey) string {
+	if ref.Key == "" {
+		return defaultKey
+	}
+	return ref.Key
+}
+
+func isForeign(namespace string, ref *v1alpha1.SecretKey) bool {
+	return ref != nil && ref.Namespace != "" && ref.Namespace != namespace
+}
+
+// copyPrefix begins the names of copies of secrets.
+const copyPrefix = "theseus-key-"
+
+func copyName(uid types.UID) string { return jobName("key", uid) }
+
+// beginWork makes a Job, once it is known that its key can be had.
+func (r *Reconciler) beginWork(ctx context.Context, job *batchv1.Job, place *v1alpha1.BackupPlace) error {
+	if _, err := r.keyFrom(ctx, job.Namespace, place.Secret); err != nil {
+		return err
+	}
+	err := r.API.Create(ctx, job)
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// sustain makes the copy of a secret of another namespace, for which the pod of a Job waits. The Job owns the copy, so that it goes with it.
+func (r *Reconciler) sustain(ctx context.Context, job *batchv1.Job, place *v1alpha1.BackupPlace, uid types.UID) error {
+	if place == nil || !isForeign(job.Namespace, place.Secret) || finished(job) {
+		return nil
+	}
+	value, err := r.keyFrom(ctx, job.Namespace, place.Secret)
+	if err != nil {
+		return err
+	}
+	immutable := true
+	err = r.API.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: copyName(uid), Labels: map[string]string{managedByLabel: managerName},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: job.Name, UID: job.UID}}},
+		Immutable: &immutable, Data: map[string][]byte{keyOf(place.Secret): value},
+	})
+	switch {
+	case apierrors.IsAlreadyExists(err):
+		return nil
+	case apierrors.IsForbidden(err):
+		return refusal{fmt.Errorf("the secret %s is in another namespace, and the operator may not make the copy that a Job needs: set rbac.copySecrets of the chart, or copy it into namespace %s yourself",
+			place.Secret.Name, job.Namespace)}
+	}
+	return err
+}
+
+// keyFrom reads the key of a secret that is in another namespace and granted to this one. One in the same namespace is looked at as far as the operator
+// may: the kubelet reads it. What is refused can be tried again after it was put right.
+func (r *Reconciler) keyFrom(ctx context.Context, namespace string, ref *v1alpha1.SecretKey) ([]byte, error) {
+	if ref == nil {
+		return nil, nil
+	}
+	from := namespace
+	if isForeign(namespace, ref) {
+		from = ref.Namespace
+	}
+	value, err := readKey(ctx, r.Live, namespace, ref)
+	if apierrors.IsForbidden(err) && from == namespace {
+		return nil, nil
+	}
+	return value, err
+}
+
+// readKey reads the value of a secret's key for an object of a namespace. Nothing of it is kept.
+func readKey(ctx context.Context, live client.Reader, namespace string, ref *v1alpha1.SecretKey) ([]byte, error) {
+	from := namespace
+	if isForeign(namespace, ref) {
+		from = ref.Namespace
+	}
+	secret := &corev1.Secret{}
+	err := live.Get(ctx, types.NamespacedName{Namespace: from, Name: ref.Name}, secret)
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil, refusal{fmt.Errorf("the operator may not read secret %s/%s: add it to rbac.secretNames of the chart: %w", from, ref.Name, err)}
+	case apierrors.IsNotFound(err):
+		return nil, refusal{fmt.Errorf("there is no secret %s/%s: create it", from, ref.Name)}
+	case err != nil:
+		return nil, err
+	}
+	if from != namespace && !granted(secret.Annotations[grantAnnotation], namespace) {
+		return nil, refusal{fmt.Errorf("secret %s/%s is not granted to namespace %s: annotate it with %s: %q", from, ref.Name, namespace, grantAnnotation, namespace)}
+	}
+	value, ok := secret.Data[keyOf(ref)]
+	if !ok {
+		return nil, refusal{fmt.Errorf("secret %s/%s has no key %s: name the one that it has where the secret is named", from, ref.Name, keyOf(ref))}
+	}
+	return value, nil
+}
+
+func granted(to, namespace string) bool {
+	return slices.ContainsFunc(strings.Split(to, ","), func(name string) bool { return strings.TrimSpace(name) == namespace })
+}
+
+// dismiss deletes a Job for which a secret was copied, and with it the copy. The others stay, so that people can read their logs.
+func (r *Reconciler) dismiss(ctx context.Context, job *batchv1.Job) error {
+	copied := slices.ContainsFunc(job.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool {
+		return v.Secret != nil && strings.HasPrefix(v.Secret.SecretName, copyPrefix)
+	})
+	if !copied {
+		return nil
+	}
+	return client.IgnoreNotFound(r.API.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID}))
+}
+
+// ownedBy is the reference to the Backup or the Restore that a Job works for.
+func ownedBy(kind string, o client.Object) metav1.OwnerReference {
+	yes := true
+	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind, Name: o.GetName(), UID: o.GetUID(), Controller: &yes, BlockOwnerDeletion: &yes}
+}
+
+// messageOf is what the container of a Job said at its end, and how it ended.
+func (r *Reconciler) messageOf(ctx context.Context, job *batchv1.Job, container string) (message, how string, err error) {
+	pods := &corev1.PodList{}
+	if err := r.Live.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+		return "", "", err
+	}
+	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	for i := range pods.Items {
+		if st := containerOf(&pods.Items[i], container); st != nil && st.State.Terminated != nil {
+			return st.State.Terminated.Message, ending(st.State.Terminated), nil
+		}
+	}
+	for i := range pods.Items {
+		if why := cmp.Or(brokenBy(&pods.Items[i]), pending(&pods.Items[i])); why != "" {
+			return "", why, nil
+		}
+	}
+	return "", "its pod is gone before it said how it went", nil
+}
+
+func succeeded(job *batchv1.Job) bool {
+	return slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
+	})
+}
