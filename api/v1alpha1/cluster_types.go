@@ -30,6 +30,7 @@ type Cluster struct {
 	Spec ClusterSpec `json:"spec"`
 	// Status is what Theseus knows, does, and waits for. Only Theseus writes it.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status ClusterStatus `json:"status,omitempty"`
 }
 
