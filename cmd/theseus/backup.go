@@ -20,12 +20,16 @@ func newBackup(a *app) *cobra.Command {
 		Use:   "backup NAME",
 		Short: "Take a backup now, or list those there are",
 		Long: `Take a backup of a running cluster to spec.backup.url, by its System's method,
-prove it by the System's own check, and read it back. An upgrade takes its own.`,
-		Example:           "  theseus backup kv\n  theseus backup kv --list",
+prove it by the System's own check, and read it back. An upgrade takes its own.
+
+On Kubernetes it makes a Backup and waits for its end; it stays.`,
+		Example: `  theseus backup kv
+  theseus backup kv --list
+  theseus backup kv --context lab --namespace prod`,
 		Args:              oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			k, err := a.open(args[0])
+			k, err := a.open(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -35,7 +39,7 @@ prove it by the System's own check, and read it back. An upgrade takes its own.`
 			if list {
 				return k.listBackups(c.Context())
 			}
-			return k.takeNow(c.Context())
+			return k.backUp(c.Context())
 		},
 	}
 	c.Flags().BoolVarP(&list, "list", "l", false, "list the backups of the cluster")
@@ -47,61 +51,70 @@ func (k *opened) hasBackups() error {
 		return inputErrorf("System %s does not say how a backup is taken", k.system.Name())
 	}
 	if k.cluster.Spec.Backup == nil {
-		return inputNext("set it in the cluster's file, then: theseus up FILE", "%s: spec.backup.url is not set: there is no place for backups", k.name)
+		return inputNext("set it in the cluster's file, then: "+k.command("up", "FILE"), "%s: spec.backup.url is not set: there is no place for backups", k.name)
 	}
 	return nil
 }
 
-// takeNow takes a backup in this process.
-func (k *opened) takeNow(ctx context.Context) error {
-	in, err := k.input(ctx, nil)
-	if err != nil {
+func (k *opened) backUp(ctx context.Context) error {
+	t, err := k.at.backUp(ctx, k)
+	switch {
+	case err != nil:
 		return err
+	case k.json:
+		k.printJSON(t.object)
+	default:
+		k.printf("%s\n", t.line)
 	}
-	b := &backups{opened: k}
-	version := k.cluster.Status.CurrentVersion
-	order, err := b.order(ctx, runner.Scene{Cluster: k.cluster, System: k.system, Systems: in.Systems}, v1alpha1.Intent{From: version, Version: version})
-	if err != nil {
-		return err
-	}
-	work, err := os.MkdirTemp("", "theseus-backup-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
-	proof, err := takeBackup(ctx, k.system, order, work, func(string) {})
-	if err != nil {
-		return err
-	}
-	if k.json {
-		k.printJSON(proof)
-		return nil
-	}
-	k.printf("%s  %d bytes, checked and read back\n", proof.Name, proof.Total)
 	return nil
 }
 
 func (k *opened) listBackups(ctx context.Context) error {
-	store, err := backup.Open(ctx, k.cluster.Spec.Backup.URL, k.state.Dir())
+	list, err := k.at.backups(ctx, k)
+	switch {
+	case err != nil:
+		return err
+	case k.json:
+		k.printJSON(list.objects)
+	default:
+		k.table([]string{"BACKUP", "STATE", "FROM", "TO", "BYTES", "TAKEN"}, list.rows)
+	}
+	return nil
+}
+
+// backUp takes a backup in this process.
+func (m *process) backUp(ctx context.Context, k *opened) (taken, error) {
+	in, err := k.input(ctx, nil)
 	if err != nil {
-		return inputError(err)
+		return taken{}, err
+	}
+	version := k.cluster.Status.CurrentVersion
+	order, err := (&backups{m}).order(ctx, runner.Scene{Cluster: k.cluster, System: k.system, Systems: in.Systems}, v1alpha1.Intent{From: version, Version: version})
+	if err != nil {
+		return taken{}, err
+	}
+	work, err := os.MkdirTemp("", "theseus-backup-")
+	if err != nil {
+		return taken{}, err
+	}
+	defer os.RemoveAll(work)
+	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
+	proof, err := takeBackup(ctx, k.system, order, work, func(string) {})
+	return taken{proof, fmt.Sprintf("%s  %d bytes, checked and read back", proof.Name, proof.Total)}, err
+}
+
+func (m *process) backups(ctx context.Context, k *opened) (takenList, error) {
+	store, err := backup.Open(ctx, k.cluster.Spec.Backup.URL, m.state.Dir())
+	if err != nil {
+		return takenList{}, inputError(err)
 	}
 	defer store.Close()
 	entries, err := store.List(ctx, k.name)
-	if err != nil {
-		return err
-	}
-	if k.json {
-		k.printJSON(entries)
-		return nil
-	}
-	var rows [][]string
+	list := takenList{objects: entries}
 	for _, e := range entries {
-		rows = append(rows, []string{e.Name.String(), string(e.State), or(e.Name.From, "-"), or(e.Name.To, "-"), fmt.Sprint(e.Proof.Total), e.Name.Time.Local().Format(time.DateTime)})
+		list.rows = append(list.rows, []string{e.Name.String(), string(e.State), or(e.Name.From, "-"), or(e.Name.To, "-"), fmt.Sprint(e.Proof.Total), e.Name.Time.Local().Format(time.DateTime)})
 	}
-	k.table([]string{"BACKUP", "STATE", "FROM", "TO", "BYTES", "TAKEN"}, rows)
-	return nil
+	return list, err
 }
 
 // shortName is what the journal calls a backup.

@@ -6,22 +6,22 @@ import (
 
 // What the shell completes.
 
-func (a *app) completeNames(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeNames(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names, err := a.names()
+	names, err := a.names(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-func (a *app) completeVersions(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeVersions(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) != 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	k, err := a.open(args[0])
+	k, err := a.open(c.Context(), args[0])
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -32,7 +32,7 @@ func (a *app) completeMembers(c *cobra.Command, args []string, to string) ([]str
 	if len(args) != 1 {
 		return a.completeNames(c, args, to)
 	}
-	k, err := a.open(args[0])
+	k, err := a.open(c.Context(), args[0])
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -44,7 +44,7 @@ func (a *app) completeRules(c *cobra.Command, args []string, to string) ([]strin
 	if len(args) != 1 {
 		return a.completeNames(c, args, to)
 	}
-	k, err := a.open(args[0])
+	k, err := a.open(c.Context(), args[0])
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
