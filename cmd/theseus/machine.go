@@ -206,7 +206,7 @@ func (m *process) look(ctx context.Context, s runner.Scene) (upgrade.Look, error
 }
 
 func (m *process) driver() string {
-	if d := m.state.Driver(); d != nil {
+	if d := m.state.Driver(); d != nil && d.PID != os.Getpid() {
 		return fmt.Sprintf("process %d", d.PID)
 	}
 	return ""
