@@ -33,9 +33,6 @@ On Kubernetes it makes a Backup and waits for its end; it stays.`,
 			if err != nil {
 				return err
 			}
-			if err := k.hasBackups(); err != nil {
-				return err
-			}
 			if list {
 				return k.listBackups(c.Context())
 			}
@@ -57,6 +54,9 @@ func (k *opened) hasBackups() error {
 }
 
 func (k *opened) backUp(ctx context.Context) error {
+	if err := k.hasBackups(); err != nil {
+		return err
+	}
 	t, err := k.at.backUp(ctx, k)
 	switch {
 	case err != nil:
@@ -104,6 +104,9 @@ func (m *process) backUp(ctx context.Context, k *opened) (taken, error) {
 }
 
 func (m *process) backups(ctx context.Context, k *opened) (takenList, error) {
+	if err := k.hasBackups(); err != nil {
+		return takenList{}, err
+	}
 	store, err := backup.Open(ctx, k.cluster.Spec.Backup.URL, m.state.Dir())
 	if err != nil {
 		return takenList{}, inputError(err)

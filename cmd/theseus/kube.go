@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -86,7 +88,7 @@ func (a *app) knownContext() error {
 	if _, ok := raw.Contexts[want]; ok {
 		return nil
 	}
-	names := contextsOf(raw.Contexts)
+	names := slices.Sorted(maps.Keys(raw.Contexts))
 	next := "the kubeconfig has " + cmp.Or(list(names), "none")
 	if near := system.Nearest(want, names); near != "" {
 		next = "did you mean " + near + "?"
@@ -193,14 +195,17 @@ func (n *namespace) systemOf(ctx context.Context, path string, objects []manifes
 	return n.object(c.Name).library().Known(ctx, c.Spec.System)
 }
 
-// contextsOf are the names of contexts, sorted.
-func contextsOf[T any](contexts map[string]T) []string {
-	names := make([]string, 0, len(contexts))
-	for name := range contexts {
-		names = append(names, name)
+// namespaces are those that there are.
+func (n *namespace) namespaces(ctx context.Context) ([]string, error) {
+	found, err := n.pods.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
 	}
-	slices.Sort(names)
-	return names
+	names := make([]string, len(found.Items))
+	for i := range found.Items {
+		names[i] = found.Items[i].Name
+	}
+	return names, nil
 }
 
 // theOperator is who drives clusters in Kubernetes.

@@ -21,20 +21,29 @@ import (
 const fieldManager = "theseus"
 
 // create applies the Cluster of a file, and its Systems.
-func (n *namespace) create(ctx context.Context, f *clusterFile) (access, error) {
-	o := n.object(f.cluster.Name)
-	defer o.repeatWarnings()
-	return o, o.apply(ctx, f, false)
+func (n *namespace) create(ctx context.Context, p *proposal) (access, error) {
+	o := n.object(p.name)
+	return o, o.edit(ctx, p)
 }
 
-// apply makes what a file says of a Cluster and of Systems true by server-side apply, Systems first.
-func (o *object) apply(ctx context.Context, f *clusterFile, force bool, more ...client.ApplyOption) error {
-	for _, s := range f.systems {
-		if err := o.applyObject(ctx, s, force, more...); err != nil {
+// apply makes what a file says of Systems and of a Cluster true by server-side apply.
+func (n *namespace) apply(ctx context.Context, f *clusterFile, force bool, more ...client.ApplyOption) error {
+	for _, object := range append(slices.Clone(f.systems), f.written) {
+		if err := n.applyObject(ctx, object, force, more...); err != nil {
 			return err
 		}
 	}
-	return o.applyObject(ctx, f.written, force, more...)
+	return nil
+}
+
+// newSystem is the name of a System in the file that is not there yet; empty where there is none.
+func (n *namespace) newSystem(ctx context.Context, f *clusterFile) string {
+	for _, s := range f.systems {
+		if _, err := n.systemObject(ctx, s.GetName()); apierrors.IsNotFound(err) {
+			return s.GetName()
+		}
+	}
+	return ""
 }
 
 func (n *namespace) applyObject(ctx context.Context, object client.Object, force bool, more ...client.ApplyOption) error {

@@ -16,6 +16,7 @@ import (
 	"theseus.dev/operator"
 	"theseus.dev/runner"
 	"theseus.dev/system"
+	"theseus.dev/systems"
 	"theseus.dev/upgrade"
 )
 
@@ -192,13 +193,28 @@ type clusterLibrary struct {
 }
 
 func (o *object) library() runner.Library {
-	return &clusterLibrary{&operator.Library{API: o.api, Live: o.api, Shipped: known, Cluster: o.key}, o}
+	return &clusterLibrary{&operator.Library{API: o.api, Live: o.api, Shipped: shipped, Cluster: o.key}, o}
+}
+
+func (n *namespace) systemObject(ctx context.Context, name string) (*v1alpha1.System, error) {
+	s := &v1alpha1.System{}
+	return s, n.api.Get(ctx, client.ObjectKey{Name: name}, s)
+}
+
+// shipped is a System that is built in.
+func shipped(name string) (*system.System, error) {
+	if slices.Contains(systems.List(), name) {
+		return known(name)
+	}
+	errs := system.Errors{}
+	errs.Add("spec.system", name, "no such System", "apply it first, or name one that is shipped: "+list(systems.List()))
+	return nil, errs
 }
 
 func (l *clusterLibrary) Known(ctx context.Context, name string) (*system.System, error) {
 	s, err := l.Library.Known(ctx, name)
 	if apierrors.IsForbidden(err) {
-		return known(name) // foresee says that it was not looked at
+		return shipped(name) // foresee says that it was not looked at
 	}
 	return s, l.object.problem(err)
 }
@@ -226,10 +242,15 @@ func (n *namespace) foresee(ctx context.Context, p *proposal) (foresight, error)
 	if p.cluster != nil {
 		s.warnings = append(s.warnings, unready(&p.cluster.Status)...)
 	}
-	var err error
+	if _, err := n.systemObject(ctx, p.spec.System); apierrors.IsForbidden(err) {
+		s.unseen = append(s.unseen, "whether there is a System "+p.spec.System+" in the cluster: you may not read it; the one that is shipped was taken")
+	}
+	err := error(nil)
 	switch {
+	case p.file != nil && n.newSystem(ctx, p.file) != "":
+		s.unseen = append(s.unseen, "what the API server says to the Cluster: its System "+n.newSystem(ctx, p.file)+" is not there yet")
 	case p.file != nil:
-		err = o.apply(ctx, p.file, p.force, client.DryRunAll)
+		err = n.apply(ctx, p.file, p.force, client.DryRunAll)
 	case !equalSpecs(&p.cluster.Spec, p.spec):
 		err = o.patchSpec(ctx, p, client.DryRunAll)
 	}

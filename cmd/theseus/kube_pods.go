@@ -134,7 +134,7 @@ func (o *object) awaitGone(ctx context.Context, owned *workloads) error {
 			return nil
 		}
 		if err == nil && left != before {
-			o.talkf("%d members are still to end", left)
+			o.talkf("members that still run: %d", left)
 			before = left
 		}
 		select {

@@ -92,8 +92,8 @@ func (m *machine) systemOf(_ context.Context, path string, objects []manifest.Ob
 	return known(c.Spec.System)
 }
 
-func (m *machine) create(_ context.Context, f *clusterFile) (access, error) {
-	return m.make(f)
+func (m *machine) create(_ context.Context, p *proposal) (access, error) {
+	return m.make(p.file)
 }
 
 // make makes the folder of a new cluster.

@@ -20,8 +20,8 @@ type site interface {
 	open(ctx context.Context, name string) (access, error)
 	// systemOf finds the System of a Cluster in a file: among the objects beside it, or as it is known there.
 	systemOf(ctx context.Context, path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error)
-	// create makes the cluster of a file, which is not there yet.
-	create(ctx context.Context, f *clusterFile) (access, error)
+	// create makes the cluster of a proposal's file, which is not there yet.
+	create(ctx context.Context, p *proposal) (access, error)
 	// permit refuses a proposal before anything is changed, for reasons of the place.
 	permit(ctx context.Context, p *proposal) error
 	// foresee says what the place would say to a proposal, and changes nothing.

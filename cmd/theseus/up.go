@@ -75,7 +75,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	if k.at != nil {
 		return k.accept(ctx, p, false, "")
 	}
-	if k.at, err = s.create(ctx, f); err != nil {
+	if k.at, err = s.create(ctx, p); err != nil {
 		return err
 	}
 	return k.driveTo(ctx, wantEnd, nil)

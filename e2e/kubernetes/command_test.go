@@ -35,7 +35,7 @@ func TestCommand(t *testing.T) {
 	p.exits(2, "status", "si").says(`there is no cluster "si"`, "to make one: theseus up FILE --namespace "+c.namespace)
 	p.exits(0, "validate", "si.yaml", "--server-side").prints("Cluster si is valid")
 	p.exits(0, "up", "si.yaml", "--dry-run").prints("create si to 1.0.0")
-	p.exits(0, "up", "si.yaml").prints("si runs 1.0.0, 3 of 3 members ready").says("si-standin-2")
+	p.exits(0, "up", "si.yaml").prints("si runs 1.0.0, 3 of 3 members ready").says("start standin +done: 3 members ready")
 	p.exits(0, "status").prints(`si +1\.0\.0 +1\.0\.0 +3 +3`)
 
 	p.exits(0, "plan", "si", "--to", "1.1.0").prints("upgrade si from 1.0.0 to 1.1.0", "roll standin, one member after the other", "not looked at: the members themselves")
