@@ -137,7 +137,8 @@ func (p *person) plugin(args ...string) told {
 func (p *person) refusals() {
 	p.c.t.Helper()
 	for old, wrong := range map[string]struct{ new, want string }{
-		"storage: 10Mi": {"storage: 20Mi", `spec.components.standin.storage: "20Mi": cannot change`},
+		"storage: 10Mi": {"storage: 20Mi", "the storage of a component cannot change"},
+		"  upgrade:":     {"  backup: {url: \"file:///b\"}\n  upgrade:", "spec.backup.claim: is missing"},
 		"soak: 1s":      {"soak: -1s", "spec.upgrade.soak"},
 		"1.0.0":         {"1.1.0", "to upgrade: theseus upgrade si --to 1.1.0 --namespace " + p.c.namespace},
 	} {
