@@ -138,7 +138,7 @@ func (p *person) refusals() {
 	p.c.t.Helper()
 	for old, wrong := range map[string]struct{ new, want string }{
 		"storage: 10Mi": {"storage: 20Mi", "the storage of a component cannot change"},
-		"  upgrade:":     {"  backup: {url: \"file:///b\"}\n  upgrade:", "spec.backup.claim: is missing"},
+		"  upgrade:":    {"  backup: {url: \"file:///b\"}\n  upgrade:", "spec.backup.claim: is missing"},
 		"soak: 1s":      {"soak: -1s", "spec.upgrade.soak"},
 		"1.0.0":         {"1.1.0", "to upgrade: theseus upgrade si --to 1.1.0 --namespace " + p.c.namespace},
 	} {
