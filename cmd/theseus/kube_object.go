@@ -63,14 +63,15 @@ func (o *object) load(ctx context.Context) (*v1alpha1.Cluster, error) {
 }
 
 // poll reads once more, after a moment. While the API server does not answer, it is asked again and again, and that is said once.
-func (o *object) poll(ctx context.Context) (*v1alpha1.Cluster, error) {
-	t := time.NewTicker(watchEvery)
+func (o *object) poll(ctx context.Context, after time.Duration) (*v1alpha1.Cluster, error) {
+	t := time.NewTimer(after)
 	defer t.Stop()
 	for told := false; ; told = true {
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-t.C:
+			t.Reset(watchEvery)
 		}
 		c, err := o.get(ctx)
 		if err == nil {
@@ -87,7 +88,7 @@ func (o *object) poll(ctx context.Context) (*v1alpha1.Cluster, error) {
 
 func (o *object) next(ctx context.Context) (*v1alpha1.Cluster, error) {
 	for {
-		c, err := o.poll(ctx)
+		c, err := o.poll(ctx, watchEvery)
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +153,7 @@ func (o *object) drive(ctx context.Context, begin func() error, watch func(runne
 	if err := begin(); err != nil {
 		return nil, nil, err
 	}
-	c, err := o.get(ctx)
+	c, err := o.poll(ctx, 0)
 	since, told := time.Now(), false
 	for err == nil {
 		watch(runner.Pass{Cluster: c})
@@ -163,7 +164,7 @@ func (o *object) drive(ctx context.Context, begin func() error, watch func(runne
 			o.talkf("%s", o.notTakenUp())
 			told = true
 		}
-		c, err = o.poll(ctx)
+		c, err = o.poll(ctx, watchEvery)
 	}
 	return nil, nil, err
 }

@@ -21,6 +21,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/operator"
+	"theseus.dev/runner"
 	"theseus.dev/system"
 )
 
@@ -422,4 +423,78 @@ func play(t *testing.T, c *v1alpha1.Cluster, n int, end v1alpha1.AttemptPhase) {
 		c.Status.CurrentVersion = "1.1.0"
 	}
 	set(c, v1alpha1.ConditionReconciling, metav1.ConditionFalse, v1alpha1.ReasonIdle, "")
+}
+
+// TestRights: who may read the Cluster and little else still gets a plan, which says what it does not know.
+func TestRights(t *testing.T) {
+	forbidden := func(what string) error {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: what}, "x", errors.New("no"))
+	}
+	w := newTown(t, interceptor.Funcs{
+		Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+			if _, ok := o.(*v1alpha1.Cluster); !ok {
+				return forbidden("systems and configmaps")
+			}
+			return api.Get(ctx, key, o, options...)
+		},
+		Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+			return forbidden("clusters")
+		},
+	}, applied(t, running("1.0.0")))
+	k := w.opened(t, "si")
+	plan, err := k.planTo(t.Context(), wish{to: "1.1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.printForesight(t.Context(), plan.plan, plan.proposal(k)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"not looked at: whether there is a System standin", "not looked at: what the API server says to the edit: you may not do that"} {
+		if !strings.Contains(w.out.String(), want) {
+			t.Errorf("the plan has no %q:\n%s", want, w.out.String())
+		}
+	}
+	c := running("1.0.0")
+	c.Name, c.ResourceVersion = "old", ""
+	c.Status.Applied = &v1alpha1.Pinned{Spec: c.Spec, System: v1alpha1.SystemRef{Name: "standin", Hash: "another"}}
+	w.api = newTown(t, interceptor.Funcs{}, c).api
+	at, err := w.open(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.openedAt(w.namespace, at).reload(t.Context()); codeOf(err) != exitInput || !strings.Contains(err.Error(), "System another was not kept") {
+		t.Errorf("a System that nobody has: got %v, want a refusal", err)
+	}
+}
+
+// TestAwayForAMoment: while the API server is away, watching goes on, and Ctrl-C ends it.
+func TestAwayForAMoment(t *testing.T) {
+	away := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	w := newTown(t, interceptor.Funcs{Get: func(ctx context.Context, api client.WithWatch, key client.ObjectKey, o client.Object, options ...client.GetOption) error {
+		err := api.Get(ctx, key, o, options...)
+		c, ok := o.(*v1alpha1.Cluster)
+		if !ok || c.Status.CurrentVersion == "" || away == 0 {
+			return err
+		}
+		if away++; away < 5 {
+			return &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+		}
+		set(c, v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonRunning, "")
+		if away == 6 {
+			cancel() // Ctrl-C
+		}
+		return err
+	}}, applied(t, running("1.0.0")))
+	k := w.opened(t, "si")
+	at := k.at.(*object)
+	started := func() error { away = 1; return nil }
+	_, _, err := at.drive(ctx, started, func(runner.Pass) {})
+	err = k.interrupted(err)
+	if codeOf(err) != exitWaiting || !strings.Contains(err.Error(), "stopped watching; the operator goes on by itself") {
+		t.Errorf("got %v (exit code %d), want that the operator goes on", err, codeOf(err))
+	}
+	if n := strings.Count(w.err.String(), "trying again"); n != 1 {
+		t.Errorf("that it is tried again was said %d times, want once:\n%s", n, w.err.String())
+	}
 }

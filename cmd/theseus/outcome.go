@@ -176,7 +176,7 @@ func (k *opened) interrupted(err error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the one that was interrupted is over
 	defer cancel()
-	if err := k.reload(ctx); err != nil {
+	if err := k.reload(ctx); err != nil && k.at.driver() == "" {
 		return err
 	}
 	if k.json {
