@@ -185,7 +185,7 @@ func (k *opened) interrupted(err error) error {
 	at, status := k.attempt(), k.command("status", k.name)
 	if who := k.at.driver(); who != "" {
 		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: stopped watching; %s goes on by itself", k.name, who),
-			next: fmt.Sprintf("to watch again: %s --watch; to stop it for now: %s", status, k.command("pause", k.name))}
+			next: fmt.Sprintf("to watch again: %s; to stop it for now: %s", k.command("status", k.name, "--watch"), k.command("pause", k.name))}
 	}
 	if at == nil {
 		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted", k.name), next: "see: " + status}
