@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,8 +88,8 @@ func asWritten(object client.Object) (*unstructured.Unstructured, error) {
 
 // inTheWay are the field managers that a server-side apply conflicts with.
 func inTheWay(err error) []string {
-	status, ok := err.(apierrors.APIStatus) //nolint:errorlint // the client wraps nothing
-	if !ok || !apierrors.IsConflict(err) || status.Status().Details == nil {
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) || !apierrors.IsConflict(err) || status.Status().Details == nil {
 		return nil
 	}
 	var managers []string
@@ -139,7 +140,7 @@ func ownsVersion(fields *metav1.FieldsV1) bool {
 	owned := struct {
 		Spec map[string]json.RawMessage `json:"f:spec"`
 	}{}
-	if json.Unmarshal(fields.Raw, &owned) != nil {
+	if json.Unmarshal(fields.GetRawBytes(), &owned) != nil {
 		return false
 	}
 	_, ok := owned.Spec["f:version"]

@@ -157,7 +157,7 @@ func (o *object) drive(ctx context.Context, begin func() error, watch func(runne
 	since, told := time.Now(), false
 	for err == nil {
 		watch(runner.Pass{Cluster: c})
-		if refusal, rests := o.rests(c); rests {
+		if rests, refusal := o.rests(c); rests {
 			return c, refusal, nil
 		}
 		if !told && time.Since(since) > patience && !o.takenUp(c) {
@@ -176,15 +176,15 @@ func (o *object) takenUp(c *v1alpha1.Cluster) bool {
 }
 
 // rests says that the operator has taken everything up and does nothing more by itself, and whether it refuses the spec.
-func (o *object) rests(c *v1alpha1.Cluster) (refusal error, rests bool) {
+func (o *object) rests(c *v1alpha1.Cluster) (rests bool, refusal error) {
 	going := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling)
 	if !o.takenUp(c) || going == nil || going.Status != metav1.ConditionFalse {
-		return nil, false
+		return false, nil
 	}
 	if s := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && s.Reason == v1alpha1.ReasonRefused {
-		return errors.New(s.Message), true
+		return true, errors.New(s.Message)
 	}
-	return nil, true
+	return true, nil
 }
 
 // clusterLibrary finds Systems as the operator does, as far as one may read them.

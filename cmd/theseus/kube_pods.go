@@ -36,7 +36,7 @@ func (o *object) logs(ctx context.Context, to io.Writer, member string, lines in
 	}
 	defer stream.Close()
 	if _, err = io.Copy(to, stream); ctx.Err() != nil {
-		return nil //nolint:nilerr // who has seen enough has
+		return nil // who has seen enough has
 	}
 	return err
 }

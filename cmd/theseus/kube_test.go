@@ -187,7 +187,7 @@ func TestKeepers(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.what, func(t *testing.T) {
-			k := keepersOfVersion([]metav1.ManagedFieldsEntry{{Manager: test.manager, Subresource: test.subresource, FieldsV1: &metav1.FieldsV1{Raw: []byte(test.fields)}}})
+			k := keepersOfVersion([]metav1.ManagedFieldsEntry{{Manager: test.manager, Subresource: test.subresource, FieldsV1: metav1.NewFieldsV1(test.fields)}})
 			if len(k.tools) != test.tools || len(k.files) != test.files {
 				t.Errorf("got tools %q and files %q, want %d and %d", k.tools, k.files, test.tools, test.files)
 			}
@@ -199,7 +199,7 @@ func TestKeepers(t *testing.T) {
 func TestGitOps(t *testing.T) {
 	c := applied(t, running("1.0.0"))
 	c.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "argocd-controller", Operation: "Update", APIVersion: v1alpha1.GroupVersion.String(), FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec": {"f:version": {}}}`)}}}
+		FieldsV1: metav1.NewFieldsV1(`{"f:spec": {"f:version": {}}}`)}}
 	w := newTown(t, interceptor.Funcs{}, c)
 	k := w.opened(t, "si")
 	k.cluster.ManagedFields = c.ManagedFields
@@ -246,7 +246,7 @@ func TestRests(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) {
 			c := running("1.0.0")
 			test.change(c)
-			refusal, got := (&object{}).rests(c)
+			got, refusal := (&object{}).rests(c)
 			if got != test.want || (refusal == nil) != (test.refusal == "") || refusal != nil && refusal.Error() != test.refusal {
 				t.Errorf("got %t, %v; want %t, %q", got, refusal, test.want, test.refusal)
 			}

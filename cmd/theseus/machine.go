@@ -126,10 +126,11 @@ func (m *machine) permit(_ context.Context, p *proposal) error {
 }
 
 func (m *machine) foresee(ctx context.Context, p *proposal) (foresight, error) {
-	if err := m.permit(ctx, p); err != nil {
-		return foresight{warnings: []string{err.Error()}}, nil
+	s := foresight{}
+	if refusal := m.permit(ctx, p); refusal != nil {
+		s.warnings = append(s.warnings, refusal.Error())
 	}
-	return foresight{}, nil
+	return s, nil
 }
 
 func (m *machine) programOf(p *proposal, c *system.Component, version string) error {

@@ -132,7 +132,7 @@ func (a *app) watchStatus(ctx context.Context, name string) error {
 	for {
 		c, err := k.at.next(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // who has seen enough has
+			return nil // who has seen enough has
 		}
 		if err == nil {
 			err = k.take(ctx, c)
