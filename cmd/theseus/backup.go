@@ -26,7 +26,7 @@ On Kubernetes it makes a Backup and waits for its end; it stays.`,
 		Example: `  theseus backup kv
   theseus backup kv --list
   theseus backup kv --context lab --namespace prod`,
-		Args:              oneName,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			k, err := a.open(c.Context(), args[0])
@@ -126,7 +126,7 @@ func shortName(n backup.Name) string {
 }
 
 // findBackup finds a backup by its name in the store, or by the journal's.
-func findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
+func (a *app) findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
 	if n, err := backup.ParseName(name); err == nil {
 		return n, nil
 	}
@@ -139,5 +139,5 @@ func findBackup(ctx context.Context, store *backup.Store, name string) (backup.N
 			return e.Name, nil
 		}
 	}
-	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"theseus backup NAME --list\" names them", name, store)
+	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"%s\" names them", name, store, a.command("backup", "NAME", "--list"))
 }

@@ -29,7 +29,7 @@ deletes them too.`,
 		Example: `  theseus down kv
   theseus down kv --delete-data
   theseus down kv --context lab --namespace prod --yes`,
-		Args:              oneName,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.down(c.Context(), args[0], f) },
 	}

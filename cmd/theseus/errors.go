@@ -160,9 +160,9 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func oneName(_ *cobra.Command, args []string) error {
+func (a *app) oneName(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return inputErrorf("give the name of one cluster, got %d; \"theseus status\" lists them", len(args))
+		return inputErrorf("give the name of one cluster, got %d; \"%s\" lists them", len(args), a.command("status"))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ func newHistory(a *app) *cobra.Command {
 		Example: `  theseus history kv
   theseus history kv --events
   theseus history kv --context lab --namespace prod`,
-		Args:              oneName,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			k, err := a.open(c.Context(), args[0])

@@ -25,7 +25,7 @@ reason. Rules that keep a promise, as the budget, cannot be passed.`,
 		Example: `  theseus override kv 'settled/one leader' --for 5m --reason 'seen by hand'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return inputErrorf("give the name of a cluster and a rule; \"theseus status NAME\" shows the rule that is waited for")
+				return inputErrorf("give the name of a cluster and a rule; \"%s\" shows the rule that is waited for", a.command("status", "NAME"))
 			}
 			return nil
 		},

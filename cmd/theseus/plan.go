@@ -24,7 +24,7 @@ what it would say to the edit; members are not asked from outside.`,
 		Example: `  theseus plan kv --to 3.7.3
   theseus plan kv --to 3.7.3 --json
   theseus plan kv --to 3.7.3 --context lab --namespace prod`,
-		Args:              oneName,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.showPlan(c.Context(), args[0], f)

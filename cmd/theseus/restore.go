@@ -44,7 +44,7 @@ func (a *app) restore(ctx context.Context, file, from, url string) error {
 		return err
 	}
 	if from == "" {
-		return inputErrorf("--from: name the backup; \"theseus backup NAME --list\" lists them")
+		return inputErrorf("--from: name the backup; \"%s\" lists them", a.command("backup", "NAME", "--list"))
 	}
 	if f.system.API().Restore == nil {
 		return inputErrorf("System %s does not say how a backup is restored", f.system.Name())
@@ -78,7 +78,7 @@ func (m *machine) restoreInto(ctx context.Context, k *opened, f *clusterFile, fr
 		return inputError(err)
 	}
 	defer store.Close()
-	name, err := findBackup(ctx, store, from)
+	name, err := m.findBackup(ctx, store, from)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ the version back; --force edits all the same.`,
   theseus upgrade kv --to 3.7.3 --dry-run
   theseus upgrade kv                        go on
   theseus upgrade kv --to 3.6.16 --context lab --namespace prod`,
-		Args:              oneName,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.upgrade(c.Context(), args[0], f) },
 	}
