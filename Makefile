@@ -39,6 +39,7 @@ bin/controller-gen: tools/controller-gen/go.mod tools/controller-gen/go.sum
 
 install: build ## put theseus into PREFIX/bin (/usr/local)
 	install -D -m 0755 bin/theseus $(DESTDIR)$(PREFIX)/bin/theseus
+	ln -sf theseus $(DESTDIR)$(PREFIX)/bin/kubectl-theseus
 
 demo: build servers ## upgrade a real etcd under load, and take a broken version back
 	@bin/theseus demo

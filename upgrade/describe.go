@@ -147,7 +147,7 @@ func (s *Scene) kstatus(dec *Decision) {
 	case dec.Refusal != nil:
 		stalled, reason, message = metav1.ConditionTrue, v1alpha1.ReasonRefused, dec.Refusal.Error()
 	case s.attempt == nil:
-		if dec.Situation == Repairing {
+		if dec.Situation == Repairing || dec.Again { // what follows at once is not known yet: a retry that was just accepted begins an attempt
 			reconciling, reason = metav1.ConditionTrue, v1alpha1.ReasonRunning
 		}
 	case resting(s.attempt.Phase):

@@ -21,22 +21,23 @@ func newBackup(a *app) *cobra.Command {
 		Use:   "backup NAME",
 		Short: "Take a backup now, or list those there are",
 		Long: `Take a backup of a running cluster to spec.backup.url, by its System's method,
-prove it by the System's own check, and read it back. An upgrade takes its own.`,
-		Example:           "  theseus backup kv\n  theseus backup kv --list",
-		Args:              oneName,
+prove it by the System's own check, and read it back. An upgrade takes its own.
+
+On Kubernetes it makes a Backup and waits for its end; it stays.`,
+		Example: `  theseus backup kv
+  theseus backup kv --list
+  theseus backup kv --context lab --namespace prod`,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
-			k, err := a.open(args[0])
+			k, err := a.open(c.Context(), args[0])
 			if err != nil {
-				return err
-			}
-			if err := k.hasBackups(); err != nil {
 				return err
 			}
 			if list {
 				return k.listBackups(c.Context())
 			}
-			return k.takeNow(c.Context())
+			return k.backUp(c.Context())
 		},
 	}
 	c.Flags().BoolVarP(&list, "list", "l", false, "list the backups of the cluster")
@@ -48,61 +49,76 @@ func (k *opened) hasBackups() error {
 		return inputErrorf("System %s does not say how a backup is taken", k.system.Name())
 	}
 	if k.cluster.Spec.Backup == nil {
-		return inputNext("set it in the cluster's file, then: theseus up FILE", "%s: spec.backup.url is not set: there is no place for backups", k.name)
+		return inputNext("set it in the cluster's file, then: "+k.command("up", "FILE"), "%s: spec.backup.url is not set: there is no place for backups", k.name)
 	}
 	return nil
 }
 
-// takeNow takes a backup in this process.
-func (k *opened) takeNow(ctx context.Context) error {
-	in, err := k.input(ctx, nil)
-	if err != nil {
+func (k *opened) backUp(ctx context.Context) error {
+	if err := k.hasBackups(); err != nil {
 		return err
 	}
-	b := &backups{opened: k}
-	version := k.cluster.Status.CurrentVersion
-	order, err := b.order(ctx, runner.Scene{Cluster: k.cluster, System: k.system, Systems: in.Systems}, v1alpha1.Intent{From: version, Version: version})
-	if err != nil {
+	t, err := k.at.backUp(ctx, k)
+	switch {
+	case err != nil:
 		return err
+	case k.json:
+		k.printJSON(t.object)
+	default:
+		k.printf("%s\n", t.line)
 	}
-	work, err := os.MkdirTemp("", "theseus-backup-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
-	proof, err := takeBackup(ctx, k.system, order, work, func(string) {})
-	if err != nil {
-		return err
-	}
-	if k.json {
-		k.printJSON(proof)
-		return nil
-	}
-	k.printf("%s  %d bytes, checked and read back\n", proof.Name, proof.Total)
 	return nil
 }
 
 func (k *opened) listBackups(ctx context.Context) error {
-	store, err := cloud.Open(ctx, k.cluster.Spec.Backup.URL, nil, k.state.Dir())
+	list, err := k.at.backups(ctx, k)
+	switch {
+	case err != nil:
+		return err
+	case k.json:
+		k.printJSON(list.objects)
+	default:
+		k.table([]string{"BACKUP", "STATE", "FROM", "TO", "BYTES", "TAKEN"}, list.rows)
+	}
+	return nil
+}
+
+// backUp takes a backup in this process.
+func (m *process) backUp(ctx context.Context, k *opened) (taken, error) {
+	in, err := k.input(ctx, nil)
 	if err != nil {
-		return inputError(err)
+		return taken{}, err
+	}
+	version := k.cluster.Status.CurrentVersion
+	order, err := (&backups{m}).order(ctx, runner.Scene{Cluster: k.cluster, System: k.system, Systems: in.Systems}, v1alpha1.Intent{From: version, Version: version})
+	if err != nil {
+		return taken{}, err
+	}
+	work, err := os.MkdirTemp("", "theseus-backup-")
+	if err != nil {
+		return taken{}, err
+	}
+	defer os.RemoveAll(work)
+	k.talkf("taking a backup of %s from %s", k.name, order.Member.Name)
+	proof, err := takeBackup(ctx, k.system, order, work, func(string) {})
+	return taken{proof, fmt.Sprintf("%s  %d bytes, checked and read back", proof.Name, proof.Total)}, err
+}
+
+func (m *process) backups(ctx context.Context, k *opened) (takenList, error) {
+	if err := k.hasBackups(); err != nil {
+		return takenList{}, err
+	}
+	store, err := cloud.Open(ctx, k.cluster.Spec.Backup.URL, nil, m.state.Dir())
+	if err != nil {
+		return takenList{}, inputError(err)
 	}
 	defer store.Close()
 	entries, err := store.List(ctx, k.name)
-	if err != nil {
-		return err
-	}
-	if k.json {
-		k.printJSON(entries)
-		return nil
-	}
-	var rows [][]string
+	list := takenList{objects: entries}
 	for _, e := range entries {
-		rows = append(rows, []string{e.Name.String(), string(e.State), or(e.Name.From, "-"), or(e.Name.To, "-"), fmt.Sprint(e.Proof.Total), e.Name.Time.Local().Format(time.DateTime)})
+		list.rows = append(list.rows, []string{e.Name.String(), string(e.State), or(e.Name.From, "-"), or(e.Name.To, "-"), fmt.Sprint(e.Proof.Total), e.Name.Time.Local().Format(time.DateTime)})
 	}
-	k.table([]string{"BACKUP", "STATE", "FROM", "TO", "BYTES", "TAKEN"}, rows)
-	return nil
+	return list, err
 }
 
 // shortName is what the journal calls a backup.
@@ -111,7 +127,7 @@ func shortName(n backup.Name) string {
 }
 
 // findBackup finds a backup by its name in the store, or by the journal's.
-func findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
+func (a *app) findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
 	if n, err := backup.ParseName(name); err == nil {
 		return n, nil
 	}
@@ -124,5 +140,5 @@ func findBackup(ctx context.Context, store *backup.Store, name string) (backup.N
 			return e.Name, nil
 		}
 	}
-	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"theseus backup NAME --list\" names them", name, store)
+	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"%s\" names them", name, store, a.command("backup", "NAME", "--list"))
 }

@@ -26,7 +26,7 @@ const backupJob = "__backup"
 
 // backups takes backups for the platform. Each is a job under the name that the journal gave it, so that it is begun at
 // most once and outlives the driver.
-type backups struct{ *opened }
+type backups struct{ *process }
 
 // backupOrder is what a job needs to know. It is written before the job starts and holds no secret.
 type backupOrder struct {
@@ -73,7 +73,7 @@ func (b *backups) order(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	}
 	attempt := s.Cluster.Status.Attempt
 	spec, ref := s.Cluster.Spec, v1alpha1.SystemRef{Name: s.System.Name(), Hash: s.System.Hash()}
-	name := backup.Name{Cluster: b.name, From: i.From, Kind: backup.Manual, Time: time.Now()}
+	name := backup.Name{Cluster: b.name(), From: i.From, Kind: backup.Manual, Time: time.Now()}
 	if attempt != nil && i.ID != 0 {
 		spec = attempt.Target.Spec
 		name.To, name.Kind, name.Attempt = i.Version, backup.Auto, fmt.Sprintf("a%d-%d", attempt.ID, i.ID)
@@ -85,12 +85,8 @@ func (b *backups) order(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	if err != nil {
 		return nil, err
 	}
-	home, err := b.homeFolder()
-	if err != nil {
-		return nil, err
-	}
 	return &backupOrder{Name: name, URL: spec.Backup.URL, System: ref, Spec: spec, Version: i.Version, From: i.From, Member: m, All: all,
-		State: b.state.Dir(), Home: string(home), Programs: b.programFolders()}, nil
+		State: b.state.Dir(), Home: string(b.home), Programs: b.programFolders()}, nil
 }
 
 // runBackupJob is the main function of a job: take, prove, and leave the outcome.

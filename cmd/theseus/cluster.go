@@ -5,127 +5,137 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"theseus.dev/api/v1alpha1"
-	"theseus.dev/local"
 	"theseus.dev/runner"
 	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
 
-// opened is a cluster of this machine, opened for reading. driveTo locks it for driving.
+// opened is a cluster, opened for reading. driveTo has it driven.
 type opened struct {
 	*app
 	name    string
-	state   *local.State      // nil for a cluster that is still to be made
+	site    site
+	at      access            // nil for a cluster that is still to be made
 	cluster *v1alpha1.Cluster // as last read
 	// system of the attempt that runs, of what is applied, or as it is known now.
 	system *system.System
 	decide *upgrade.Decider
+	asked  string // id of the request that this command puts
 }
 
 // open finds a cluster by its name and reads it.
-func (a *app) open(name string) (*opened, error) {
-	home, err := a.homeFolder()
+func (a *app) open(ctx context.Context, name string) (*opened, error) {
+	k, err := a.find(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	if err := interruptedRestore(home, name); err != nil {
+	if err := k.at.complete(); err != nil {
 		return nil, err
 	}
-	return a.openAnyway(name)
+	return k, k.reload(ctx)
 }
 
-// openAnyway opens even a cluster whose restore was interrupted, to take it down.
-func (a *app) openAnyway(name string) (*opened, error) {
-	home, err := a.homeFolder()
+// find finds a cluster by its name, and reads nothing.
+func (a *app) find(ctx context.Context, name string) (*opened, error) {
+	s, err := a.site()
 	if err != nil {
 		return nil, err
 	}
-	st, err := home.Open(name)
+	at, err := s.open(ctx, name)
 	if err != nil {
-		return nil, meant(err)
+		return nil, a.meant(err)
 	}
-	k := a.with(st)
-	return k, k.reload()
+	return a.openedAt(s, at), nil
+}
+
+func (a *app) openedAt(s site, at access) *opened {
+	return &opened{app: a, name: at.name(), site: s, at: at, decide: upgrade.New()}
+}
+
+// noClusterError is returned for a name that no cluster of a site has.
+type noClusterError struct {
+	name, where string
+	known       []string
+}
+
+func (e *noClusterError) Error() string {
+	if len(e.known) == 0 {
+		return fmt.Sprintf("there is no cluster %q in %s, and no other", e.name, e.where)
+	}
+	return fmt.Sprintf("there is no cluster %q in %s; there are %s", e.name, e.where, strings.Join(e.known, ", "))
 }
 
 // meant adds the name that was perhaps meant to an error about an unknown one.
-func meant(err error) error {
-	var unknown *local.UnknownClusterError
+func (a *app) meant(err error) error {
+	var unknown *noClusterError
 	if !errors.As(err, &unknown) {
 		return err
 	}
 	next := ""
-	if near := system.Nearest(unknown.Name, unknown.Known); near != "" {
+	if near := system.Nearest(unknown.name, unknown.known); near != "" {
 		next = "did you mean " + near + "?"
+	} else if len(unknown.known) == 0 {
+		next = "to make one: " + a.command("up", "FILE")
 	}
 	return &exitError{code: exitInput, err: err, next: next}
 }
 
-func (a *app) with(st *local.State) *opened {
-	st.Systems = func(_ context.Context, name string) (*system.System, error) { return known(name) }
-	st.Fault = faults("driver", st.Dir())
-	return &opened{app: a, name: st.Name(), state: st, decide: upgrade.New()}
+// reload reads the cluster again and finds its System.
+func (k *opened) reload(ctx context.Context) error {
+	c, err := k.at.load(ctx)
+	if err != nil {
+		return err
+	}
+	return k.take(ctx, c)
 }
 
-// reload reads the cluster again and finds its System.
-func (k *opened) reload() error {
-	c, _, err := k.state.Load(context.Background())
-	if err != nil {
-		return k.unreadable(err)
-	}
+// take goes on with a cluster as it was read.
+func (k *opened) take(ctx context.Context, c *v1alpha1.Cluster) (err error) {
 	k.cluster = c
-	k.system, err = k.systemNow()
+	k.system, err = k.systemNow(ctx)
 	return err
 }
 
-// unreadable is a state folder that cannot be read: a newer Theseus made it, or it is damaged.
-func (k *opened) unreadable(err error) error {
-	if is[*local.NewerError](err) {
-		return inputError(err)
-	}
-	return &exitError{code: exitUnknown, err: err, next: "nothing was changed, and members that run go on; look at " + k.state.Dir()}
-}
-
-func (k *opened) systemNow() (*system.System, error) {
-	ctx := context.Background()
+func (k *opened) systemNow(ctx context.Context) (*system.System, error) {
 	st := &k.cluster.Status
 	switch {
 	case st.Attempt != nil && !st.Attempt.Phase.Ended():
-		return k.state.Pinned(ctx, st.Attempt.Target.System.Hash)
+		return k.at.library().Pinned(ctx, st.Attempt.Target.System.Hash)
 	case st.Applied != nil:
-		return k.state.Pinned(ctx, st.Applied.System.Hash)
+		return k.at.library().Pinned(ctx, st.Applied.System.Hash)
 	}
-	return known(k.cluster.Spec.System)
+	return k.at.library().Known(ctx, k.cluster.Spec.System)
 }
 
-// Whoever asks for a platform closes it: a member that is to stop may wait for every connection that is kept to it.
-func (k *opened) platform() *local.Platform {
-	return &local.Platform{State: k.state, Programs: k.programFolders(), Backups: &backups{opened: k}}
-}
+// errOutside says that members cannot be asked from here.
+var errOutside = errors.New("members cannot be asked from here")
 
-// input is what the core needs to plan: everything but requests. spec takes the place of the accepted one, if given.
+// input is what the core needs to plan: everything but requests. spec takes the place of the accepted one, if given. With errOutside it is
+// complete but for the look.
 func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade.Input, error) {
 	in := upgrade.Input{Cluster: k.cluster.DeepCopy(), Now: time.Now(), Systems: map[string]*system.System{}}
 	if spec != nil {
 		in.Cluster.Spec = *spec.DeepCopy()
 	}
-	now, err := known(in.Cluster.Spec.System)
+	now, err := k.at.library().Known(ctx, in.Cluster.Spec.System)
 	if err != nil {
 		return in, err
 	}
 	in.System = now
 	in.Systems[now.Hash()] = now
 	for _, h := range runner.References(&k.cluster.Status) {
-		if in.Systems[h], err = k.state.Pinned(ctx, h); err != nil {
+		if in.Systems[h] != nil {
+			continue
+		}
+		if in.Systems[h], err = k.at.library().Pinned(ctx, h); err != nil {
 			return in, err
 		}
 	}
-	p := k.platform()
-	defer p.Close()
-	in.Look, err = p.Look(ctx, runner.Scene{Cluster: in.Cluster, System: k.system, Systems: in.Systems})
+	in.Look, err = k.at.look(ctx, runner.Scene{Cluster: in.Cluster, System: k.system, Systems: in.Systems})
 	return in, err
 }
 
@@ -134,9 +144,9 @@ func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade
 func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again bool) (*upgrade.Plan, error) {
 	in := upgrade.Input{Cluster: &v1alpha1.Cluster{Spec: *spec}, System: k.system, Systems: map[string]*system.System{k.system.Hash(): k.system}, Now: time.Now()}
 	in.Cluster.Name = k.name
-	if k.state != nil {
+	if k.at != nil {
 		var err error
-		if in, err = k.input(ctx, spec); err != nil {
+		if in, err = k.input(ctx, spec); err != nil && !errors.Is(err, errOutside) {
 			return nil, err
 		}
 	}
@@ -153,9 +163,12 @@ func (k *opened) look(ctx context.Context) (upgrade.Look, error) {
 	return in.Look, err
 }
 
-// refresh brings the counts up to a fresh look. Nobody drives by it: what it would decide is dropped.
+// refresh brings the counts up to a fresh look, where members can be asked from here. Nobody drives by it: what it would decide is dropped.
 func (k *opened) refresh(ctx context.Context) error {
 	in, err := k.input(ctx, nil)
+	if errors.Is(err, errOutside) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -202,47 +215,7 @@ func (k *opened) attempt() *v1alpha1.Attempt {
 	return nil
 }
 
-// create makes the folder of a new cluster.
-func (k *opened) create(c *v1alpha1.Cluster) error {
-	home, err := k.homeFolder()
-	if err != nil {
-		return err
-	}
-	st, err := home.Create(c, k.system)
-	if err != nil {
-		return inputError(err)
-	}
-	*k = *k.with(st)
-	return k.reload()
-}
-
-// programsFor refuses versions whose programs are not on this machine, before anything is begun. Downloads are left to preflight.
-func (k *opened) programsFor(spec *v1alpha1.ClusterSpec, versions ...string) error {
-	for _, version := range versions {
-		for _, c := range k.system.Components() {
-			if err := k.programOf(c, spec, version); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (k *opened) programOf(c *system.Component, spec *v1alpha1.ClusterSpec, version string) error {
-	m := &system.Member{Name: upgrade.MemberName(k.name, c.Name(), 0), Component: c.Name(), Host: "127.0.0.1", Version: version, Port: map[string]int64{}}
-	for name, number := range c.API().Ports {
-		m.Port[name] = int64(number)
-	}
-	p, err := k.system.Process(c.Name(), spec, &system.Scope{Cluster: k.name, Version: version, M: m, All: []*system.Member{m}})
-	if err != nil {
-		return inputError(err)
-	}
-	if p.Source != nil && p.Source.URL != "" {
-		return nil
-	}
-	if _, err := local.FindProgram(k.programFolders(), p.Program); err != nil {
-		return inputNext(fmt.Sprintf("put it into a folder of --programs or $THESEUS_PROGRAMS, or set spec.programs[%q].path", version),
-			"%s %s: its program %s: %w", c.Name(), version, p.Program, err)
-	}
-	return nil
+// propose is a spec for this cluster.
+func (k *opened) propose(spec *v1alpha1.ClusterSpec, versions ...string) *proposal {
+	return &proposal{name: k.name, cluster: k.cluster, spec: spec, system: k.system, versions: versions}
 }

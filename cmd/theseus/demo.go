@@ -75,10 +75,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 		err = errors.Join(err, d.stopMembers(context.WithoutCancel(ctx)))
 	}()
 	d.chapter("three etcd members at " + demoFrom)
-	if err := d.up(ctx, filepath.Join(d.dir, "cluster.yaml"), false); err != nil {
+	if err := d.up(ctx, filepath.Join(d.dir, "cluster.yaml"), upFlags{}); err != nil {
 		return err
 	}
-	k, err := d.open(demoName)
+	k, err := d.open(ctx, demoName)
 	if err != nil {
 		return err
 	}
@@ -128,16 +128,16 @@ func (d *demo) upgradeAndBack(ctx context.Context, m *measuring) error {
 	d.chapter("a broken " + demoBroken + ": it serves, and dies some seconds later")
 	m.Mark(probe.Upgrade, demoTo+" → "+demoBroken+" and back")
 	err := d.upgrade(ctx, demoName, upgradeFlags{wish: wish{to: demoBroken}})
-	return d.wentBack(err)
+	return d.wentBack(ctx, err)
 }
 
 // wentBack checks that the broken version failed and that the cluster is where it was before.
-func (d *demo) wentBack(err error) error {
+func (d *demo) wentBack(ctx context.Context, err error) error {
 	var e *exitError
 	if !errors.As(err, &e) || e.code != exitFailed {
 		return fmt.Errorf("the broken version should have failed and been rolled back: %w", err)
 	}
-	k, openErr := d.open(demoName)
+	k, openErr := d.open(ctx, demoName)
 	if openErr != nil {
 		return openErr
 	}

@@ -3,9 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,9 +21,15 @@ func newDown(a *app) *cobra.Command {
 		Short: "Stop all members; their data stays",
 		Long: `Stop all members gracefully. Their data, the journal and the backups stay, and
 "theseus up" starts them again. With --delete-data the data and the journal are
-deleted too, after a question; backups stay.`,
-		Example:           "  theseus down kv\n  theseus down kv --delete-data",
-		Args:              oneName,
+deleted too, after a question; backups stay.
+
+On Kubernetes it deletes the Cluster, and so its journal, after a question. The
+members' volumes stay, and "theseus up" takes them up again; --delete-data
+deletes them too.`,
+		Example: `  theseus down kv
+  theseus down kv --delete-data
+  theseus down kv --context lab --namespace prod --yes`,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.down(c.Context(), args[0], f) },
 	}
@@ -35,46 +39,25 @@ deleted too, after a question; backups stay.`,
 }
 
 func (a *app) down(ctx context.Context, name string, f downFlags) error {
-	k, err := a.openAnyway(name)
+	k, err := a.find(ctx, name)
 	if err != nil {
 		return err
 	}
-	if f.deleteData && !f.yes {
-		if err := a.confirm(fmt.Sprintf("delete all data of %s (%s)? Type its name: ", name, k.state.Dir()), name); err != nil {
+	if question := k.at.atStake(f.deleteData); question != "" && !f.yes {
+		if err := a.confirm(question+" Type its name: ", name); err != nil {
 			return err
 		}
 	}
-	if err := k.stopAll(ctx); err != nil {
+	d, err := k.at.down(ctx, f.deleteData)
+	if err != nil {
 		return err
-	}
-	if f.deleteData {
-		home, err := a.homeFolder()
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(home.Delete(name), os.RemoveAll(restoreMark(home, name))); err != nil {
-			return err
-		}
 	}
 	if a.json {
-		a.printJSON(map[string]any{"cluster": name, "stopped": true, "deleted": f.deleteData, "folder": k.state.Dir()})
-	} else if f.deleteData {
-		a.printf("%s is deleted; its backups stay where they are\n", name)
+		a.printJSON(d)
 	} else {
-		a.printf("the members of %s are stopped; their data stays in %s\n", name, k.state.Dir())
+		a.printf("%s\n", d.words)
 	}
 	return nil
-}
-
-func (k *opened) stopAll(ctx context.Context) error {
-	unlock, err := k.state.Lock()
-	if err != nil {
-		return busy(k.name, err)
-	}
-	defer unlock()
-	p := k.platform()
-	defer p.Close()
-	return p.Down(ctx)
 }
 
 // confirm asks a person. Where nobody answers, the answer is no.

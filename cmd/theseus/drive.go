@@ -14,35 +14,33 @@ import (
 	"theseus.dev/runner"
 )
 
-// driveTo makes this command the driver and runs until nothing is left to do without a person. change is done once the
-// lock is held, so that nobody else drives by then. It is a *local.BusyError where another command drives.
+// driveTo has a change made and the cluster driven until nothing is left to do without a person. What was asked by the change is answered by then. It
+// is a *local.BusyError where another command drives, and the change was not made.
 func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) error {
-	unlock, err := k.state.Lock()
-	if err != nil {
-		return busy(k.name, err)
-	}
-	defer unlock()
-	if err := k.reload(); err != nil {
-		return err
-	}
-	before := k.last()
-	show := newProgress(k.app, &k.cluster.Status)
-	if change != nil {
-		if err := change(); err != nil {
+	var before found
+	var show *progress
+	begin := func() error {
+		if err := k.reload(ctx); err != nil {
 			return err
 		}
+		before, show = k.last(), newProgress(k.app, &k.cluster.Status)
+		if change == nil {
+			return nil
+		}
+		return change()
 	}
-	local.DropProgram()
-	p := k.platform()
-	defer p.Close()
-	r := &runner.Runner{Journal: k.state, Inbox: k.state, Library: k.state, Platform: p, Decider: k.decide, Watch: show.pass}
-	last, err := r.Run(ctx)
-	show.close()
+	last, refusal, err := k.at.drive(ctx, begin, func(p runner.Pass) { show.pass(p) })
+	if show != nil {
+		show.close()
+	}
 	if err != nil {
 		return k.interrupted(err)
 	}
-	k.cluster = last.Cluster
-	return k.ended(want, before, last.Refusal)
+	k.cluster = last
+	if err := k.refusal(k.asked); err != nil {
+		return err
+	}
+	return k.ended(want, before, refusal)
 }
 
 // last is the attempt that a command finds before it does anything.
@@ -76,7 +74,7 @@ var errAnswered = errors.New("the request was answered")
 // request asks something of a cluster. If another command drives it, that one answers and goes on; else this one drives.
 // What would be refused is never asked, so that nothing changes.
 func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) error {
-	k, err := a.open(name)
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -87,22 +85,23 @@ func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) erro
 		if k.answer(r.ID) != nil {
 			return errAnswered
 		}
-		return k.state.Ask(r) // once: the id is the same
+		return k.at.ask(ctx, r) // once: the id is the same
 	}
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
+	k.asked = r.ID
 	for {
 		err := k.driveTo(ctx, wantOf(r.Kind), ask)
 		if errors.Is(err, errAnswered) { // by another driver, which has ended since
 			return k.told(k.answer(r.ID))
 		}
 		if !is[*local.BusyError](err) {
-			return errors.Join(k.refusal(r.ID), err)
+			return err
 		}
 		if err := ask(); err != nil && !errors.Is(err, errAnswered) {
 			return err
 		}
-		if err := k.reload(); err != nil {
+		if err := k.reload(ctx); err != nil {
 			return err
 		}
 		if answer := k.answer(r.ID); answer != nil {
@@ -110,15 +109,18 @@ func (a *app) request(ctx context.Context, name string, r v1alpha1.Request) erro
 		}
 		select {
 		case <-ctx.Done():
-			return &exitError{code: exitWaiting, err: errors.New("interrupted before the answer; the request stays and is answered by whoever drives"), next: "see: theseus status " + name}
+			return &exitError{code: exitWaiting, err: errors.New("interrupted before the answer; the request stays and is answered by whoever drives"), next: "see: " + a.command("status", name)}
 		case <-t.C: // the one that drove may have ended: then this one does
 		}
 	}
 }
 
-// wouldAccept asks the core what it would answer now.
+// wouldAccept asks the core what it would answer now. Where members cannot be asked, only whoever drives can say.
 func (k *opened) wouldAccept(ctx context.Context, r v1alpha1.Request) error {
 	in, err := k.input(ctx, nil)
+	if errors.Is(err, errOutside) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -134,7 +136,7 @@ func (k *opened) refusalIn(answers []v1alpha1.RequestAnswer, id string) error {
 	if i < 0 || answers[i].Accepted {
 		return nil
 	}
-	return inputNext("see: theseus status "+k.name, "%s of %s: %s", verb(answers[i].Kind), k.name, answers[i].Message)
+	return inputNext("see: "+k.command("status", k.name), "%s of %s: %s", verb(answers[i].Kind), k.name, answers[i].Message)
 }
 
 // answer finds the answer to a request in the journal.
@@ -157,37 +159,37 @@ func (k *opened) told(answer *v1alpha1.RequestAnswer) error {
 	} else {
 		k.printf("%s\n", answer.Message)
 	}
-	if d := k.state.Driver(); d != nil {
-		k.talkf("process %d drives %s; to watch: theseus status %s --watch", d.PID, k.name, k.name)
+	if who := k.at.driver(); who != "" {
+		k.talkf("%s drives %s; to watch: %s", who, k.name, k.command("status", k.name, "--watch"))
 	}
 	return nil
 }
 
 // accept gives the cluster another spec and drives to it. If another command drives, that one takes the edit up.
-func (k *opened) accept(ctx context.Context, spec *v1alpha1.ClusterSpec, retry bool, why string) error {
+func (k *opened) accept(ctx context.Context, p *proposal, retry bool, why string) error {
 	change := func() error {
 		if retry {
 			r := newRequest(v1alpha1.RequestRetry)
 			r.Reason = why
-			if err := k.state.Ask(r); err != nil {
+			if err := k.at.ask(ctx, r); err != nil {
 				return err
 			}
 		}
-		return k.state.AcceptSpec(spec)
+		return k.at.edit(ctx, p)
 	}
 	err := k.driveTo(ctx, wantEnd, change)
 	var other *local.BusyError
-	if !errors.As(err, &other) || retry || equalSpecs(&k.cluster.Spec, spec) {
+	if !errors.As(err, &other) || retry || equalSpecs(&k.cluster.Spec, p.spec) {
 		return err
 	}
-	if err := k.state.AcceptSpec(spec); err != nil {
+	if err := k.at.edit(ctx, p); err != nil {
 		return err
 	}
-	if err := k.reload(); err != nil {
+	if err := k.reload(ctx); err != nil {
 		return err
 	}
 	if k.json {
 		k.printJSON(k.cluster)
 	}
-	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: accepted; process %d, which drives it, takes it up", k.name, other.PID), next: "to watch: theseus status " + k.name + " --watch"}
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: accepted; process %d, which drives it, takes it up", k.name, other.PID), next: "to watch: " + k.command("status", k.name, "--watch")}
 }

@@ -11,6 +11,7 @@ import (
 
 	"theseus.dev/backup"
 	"theseus.dev/local"
+	"theseus.dev/operator"
 	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
@@ -89,7 +90,7 @@ func (a *app) explain(cmd *cobra.Command, err error) failure {
 
 // isInput says whether an error is about what the user gave.
 func isInput(err error) bool {
-	for _, is := range []func(error) bool{is[*local.NewerError], is[*local.BusyError], is[*local.UnknownClusterError], is[*local.AddressError], is[*backup.URLError],
+	for _, is := range []func(error) bool{is[*local.NewerError], is[*local.BusyError], is[*noClusterError], is[*operator.NewerError], is[*local.AddressError], is[*backup.URLError],
 		is[system.Errors], is[*system.Error], is[*system.DowngradeError], is[*system.NoPathError], is[*system.VersionError], upgrade.IsRefused} {
 		if is(err) {
 			return true
@@ -159,9 +160,9 @@ func noArguments(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-func oneName(_ *cobra.Command, args []string) error {
+func (a *app) oneName(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return inputErrorf("give the name of one cluster, got %d; \"theseus status\" lists them", len(args))
+		return inputErrorf("give the name of one cluster, got %d; \"%s\" lists them", len(args), a.command("status"))
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ func clientPort(c *system.Component) (string, error) {
 
 // facts compares before and after, and what was done by hand.
 func (k *opened) facts(ctx context.Context, before []resource) (probe.Facts, error) {
-	if err := k.reload(); err != nil {
+	if err := k.reload(ctx); err != nil {
 		return probe.Facts{}, err
 	}
 	after, err := k.resources(ctx)

@@ -14,11 +14,12 @@ func newHistory(a *app) *cobra.Command {
 		Use:   "history NAME",
 		Short: "Show past attempts, and with --events everything that happened",
 		Example: `  theseus history kv
-  theseus history kv --events`,
-		Args:              oneName,
+  theseus history kv --events
+  theseus history kv --context lab --namespace prod`,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
-		RunE: func(_ *cobra.Command, args []string) error {
-			k, err := a.open(args[0])
+		RunE: func(c *cobra.Command, args []string) error {
+			k, err := a.open(c.Context(), args[0])
 			if err != nil {
 				return err
 			}

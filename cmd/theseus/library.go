@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
@@ -101,14 +105,16 @@ func readBounded(path string) ([]byte, error) {
 
 // clusterFile is a file with one Cluster, checked, with the System that it names.
 type clusterFile struct {
-	cluster  *v1alpha1.Cluster
+	cluster  *v1alpha1.Cluster // with defaults
+	written  client.Object     // the Cluster as it stands there
+	systems  []client.Object   // the Systems of the file
 	system   *system.System
 	warnings []string
 }
 
 // readCluster reads a file with a Cluster, checks it with its System, and makes the System's name one that can be
 // found from anywhere.
-func readCluster(path string) (*clusterFile, error) {
+func readCluster(ctx context.Context, s site, path string) (*clusterFile, error) {
 	text, err := readBounded(path)
 	if err != nil {
 		return nil, err
@@ -121,8 +127,13 @@ func readCluster(path string) (*clusterFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &clusterFile{cluster: o.Cluster}
-	if f.system, err = systemOf(path, objects, o.Cluster); err != nil {
+	f := &clusterFile{cluster: o.Cluster, written: writtenIn(o)}
+	for i := range objects {
+		if objects[i].Kind == v1alpha1.KindSystem {
+			f.systems = append(f.systems, writtenIn(&objects[i]))
+		}
+	}
+	if f.system, err = s.systemOf(ctx, path, objects, o.Cluster); err != nil {
 		return nil, err
 	}
 	manifest.DefaultCluster(f.cluster)
@@ -150,20 +161,11 @@ func oneCluster(path string, objects []manifest.Object) (*manifest.Object, error
 	return found, nil
 }
 
-// systemOf finds the System of a Cluster: in the same file, in a file beside it, or shipped.
-func systemOf(path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, inputError(err)
+// systemIn finds a System by its name among the objects of a file; nil where it is not there.
+func systemIn(objects []manifest.Object, name string) *manifest.Object {
+	i := slices.IndexFunc(objects, func(o manifest.Object) bool { return o.Kind == v1alpha1.KindSystem && o.Name() == name })
+	if i < 0 {
+		return nil
 	}
-	for i := range objects {
-		if o := &objects[i]; o.Kind == v1alpha1.KindSystem && o.Name() == c.Spec.System {
-			c.Spec.System = abs
-			return compileObject(o)
-		}
-	}
-	if isFile(c.Spec.System) && !filepath.IsAbs(c.Spec.System) {
-		c.Spec.System = filepath.Join(filepath.Dir(abs), c.Spec.System)
-	}
-	return known(c.Spec.System)
+	return &objects[i]
 }

@@ -15,7 +15,8 @@ func newLogs(a *app) *cobra.Command {
 		Use:   "logs NAME [MEMBER]",
 		Short: "Print what members wrote",
 		Example: `  theseus logs kv                   all members, the last lines of each
-  theseus logs kv kv-etcd-1 -f`,
+  theseus logs kv kv-etcd-1 -f
+  theseus logs kv --context lab --namespace prod`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
 				return inputErrorf("give the name of a cluster, and of a member if you like")
@@ -24,7 +25,7 @@ func newLogs(a *app) *cobra.Command {
 		},
 		ValidArgsFunction: a.completeMembers,
 		RunE: func(c *cobra.Command, args []string) error {
-			k, err := a.open(args[0])
+			k, err := a.open(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -35,7 +36,7 @@ func newLogs(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes")
-	c.Flags().IntVarP(&lines, "lines", "n", 20, "how many lines of each")
+	c.Flags().IntVar(&lines, "lines", 20, "how many lines of each")
 	return c
 }
 
@@ -67,7 +68,7 @@ func (k *opened) logs(ctx context.Context, members []string, follow bool, lines 
 		if len(members) > 1 {
 			k.printf("── %s\n", m)
 		}
-		if err := k.state.Logs(ctx, k.out, m, lines, follow); err != nil {
+		if err := k.at.logs(ctx, k.out, m, lines, follow); err != nil {
 			return err
 		}
 	}
@@ -78,7 +79,7 @@ func (k *opened) logsJSON(ctx context.Context, members []string, lines int) erro
 	all := []memberLog{}
 	for _, m := range members {
 		var text bytes.Buffer
-		if err := k.state.Logs(ctx, &text, m, lines, false); err != nil {
+		if err := k.at.logs(ctx, &text, m, lines, false); err != nil {
 			return err
 		}
 		l := memberLog{Member: m, Lines: []string{}}

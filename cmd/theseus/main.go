@@ -54,7 +54,7 @@ func first(args []string) string {
 
 // run is one call of the command, with its exit code.
 func run(ctx context.Context, args []string, io streams) int {
-	a := &app{streams: io}
+	a := &app{streams: io, plugin: isPlugin(os.Args[0])}
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -70,16 +70,27 @@ func newRoot(a *app) *cobra.Command {
 		Short: "Upgrade running stateful systems without their users noticing",
 		Long: `Theseus upgrades running stateful systems (databases, queues, coordination
 stores) from one version to the next, member by member, with a backup first and
-a way back, and proves by measurement that their users did not notice.`,
+a way back, and proves by measurement that their users did not notice.
+
+Clusters live on this machine, or in a namespace of Kubernetes: where --context,
+--namespace or --kubeconfig is given, where $THESEUS_CONTEXT is set, and in
+"kubectl theseus", which is this program under the name kubectl-theseus.`,
 		Example: `  theseus up kv.yaml                    start a cluster
   theseus plan kv --to 3.6.16           see what an upgrade would do
   theseus upgrade kv --to 3.6.16        do it
-  theseus status kv --watch             watch it from elsewhere`,
-		SilenceErrors:    true,
-		SilenceUsage:     true,
-		Args:             unknownCommand,
-		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRun: func(*cobra.Command, []string) { a.began = true },
+  theseus status kv --watch             watch it from elsewhere
+  theseus plan kv --to 3.6.16 --context lab --namespace prod    the same on Kubernetes`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknownCommand,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if err := a.oneSite(); err != nil {
+				return err
+			}
+			a.began = true
+			return nil
+		},
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
@@ -89,6 +100,7 @@ a way back, and proves by measurement that their users did not notice.`,
 	f.StringVar(&a.home, "home", "", "folder of all state (default $THESEUS_HOME, or theseus in the XDG state folder)")
 	f.StringSliceVar(&a.programs, "programs", nil, "folders in which programs are looked up first (default $THESEUS_PROGRAMS)")
 	f.BoolVar(&a.json, "json", false, "print results as JSON")
+	kubeFlagsOf(a, root)
 	root.SetFlagErrorFunc(flagError)
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run and upgrade:"}, &cobra.Group{ID: "ask", Title: "Ask of a running attempt:"},
 		&cobra.Group{ID: "data", Title: "Data:"}, &cobra.Group{ID: "know", Title: "Know and check:"}, &cobra.Group{ID: "kube", Title: "Kubernetes:"})
@@ -103,6 +115,9 @@ a way back, and proves by measurement that their users did not notice.`,
 			c.GroupID = group
 			root.AddCommand(c)
 		}
+	}
+	if a.plugin {
+		asPlugin(root)
 	}
 	return root
 }

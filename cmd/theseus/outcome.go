@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"theseus.dev/api/v1alpha1"
-	"theseus.dev/local"
 )
 
 // wanted is which end of an attempt counts as done for a command.
@@ -63,12 +63,12 @@ func inShort(st *v1alpha1.ClusterStatus) string {
 // user's: a script must not take a rollback for a typing mistake, whenever it comes to see it.
 func (k *opened) refused(err error) error {
 	st := &k.cluster.Status
-	why := "; to see why: theseus history " + k.name + " --events"
+	why := "; to see why: " + k.command("history", k.name, "--events")
 	switch {
 	case st.FailedTarget != "" && st.FailedTarget == k.cluster.Spec.Version:
-		return &exitError{code: exitFailed, err: err, next: "to try again: theseus upgrade " + k.name + " --to " + st.FailedTarget + why}
+		return &exitError{code: exitFailed, err: err, next: "to try again: " + k.command("upgrade", k.name, "--to", st.FailedTarget) + why}
 	case st.FailedRevision != "":
-		return &exitError{code: exitFailed, err: err, next: "to try again: theseus retry " + k.name + why}
+		return &exitError{code: exitFailed, err: err, next: "to try again: " + k.command("retry", k.name) + why}
 	}
 	return inputError(err)
 }
@@ -131,34 +131,32 @@ func describe(at *v1alpha1.Attempt) string {
 
 // advice is the next thing to try for an attempt as it stands now; empty where there is nothing to do.
 func (k *opened) advice(at *v1alpha1.Attempt) string {
-	name := k.name
+	why, back, resume := k.command("history", k.name, "--events"), k.command("rollback", k.name), k.command("resume", k.name)
 	switch {
 	case at == nil || at.Phase == v1alpha1.PhaseSucceeded:
 		return ""
 	case at.Phase.Ended() && at.Kind == v1alpha1.AttemptUpgrade:
-		return fmt.Sprintf("to see why: theseus history %s --events; to try again: theseus upgrade %s --to %s", name, name, at.To)
+		return fmt.Sprintf("to see why: %s; to try again: %s", why, k.command("upgrade", k.name, "--to", at.To))
 	case at.Phase.Ended():
-		return fmt.Sprintf("to see why: theseus history %s --events; to try again: theseus retry %s", name, name)
+		return fmt.Sprintf("to see why: %s; to try again: %s", why, k.command("retry", k.name))
 	case at.Phase == v1alpha1.PhaseStopped:
-		return fmt.Sprintf("look whether it happened, then do it again and go on: theseus resume %s; or go back: theseus rollback %s", name, name)
+		return fmt.Sprintf("look whether it happened, then do it again and go on: %s; or go back: %s", resume, back)
+	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil && at.Base == nil:
+		return "when the cause is gone: " + resume
 	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil:
-		next := fmt.Sprintf("when the cause is gone: theseus resume %s", name)
-		if at.Base != nil {
-			next += "; to go back: theseus rollback " + name
-		}
-		return next
+		return fmt.Sprintf("when the cause is gone: %s; to go back: %s", resume, back)
 	case at.Phase == v1alpha1.PhasePaused:
-		return fmt.Sprintf("to go on: theseus resume %s; to go back: theseus rollback %s", name, name)
+		return fmt.Sprintf("to go on: %s; to go back: %s", resume, back)
 	case at.WaitingFor != nil && at.WaitingFor.Deadline == nil && at.WaitingFor.Override != "":
-		return fmt.Sprintf("to let it go on: theseus %s; to go back: theseus rollback %s", command(at.WaitingFor.Override, name), name)
-	case k.state.Driver() == nil:
-		return "nobody drives it now; to go on: theseus upgrade " + name
+		return fmt.Sprintf("to let it go on: %s; to go back: %s", k.command(asks(at.WaitingFor.Override, k.name)), back)
+	case k.at.driver() == "":
+		return "nobody drives it now; to go on: " + k.command("upgrade", k.name)
 	}
 	return ""
 }
 
-// command puts the cluster's name into a request as the journal writes it: "override 'soak'" is asked by "override kv 'soak'".
-func command(request, name string) string {
+// asks puts the cluster's name into a request as the journal writes it: "override 'soak'" is asked by "override kv 'soak'".
+func asks(request, name string) string {
 	verb, rest, _ := strings.Cut(request, " ")
 	return strings.TrimSpace(verb + " " + name + " " + rest)
 }
@@ -176,26 +174,24 @@ func (k *opened) interrupted(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
-	if err := k.reload(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // the one that was interrupted is over
+	defer cancel()
+	if err := k.reload(ctx); err != nil && k.at.driver() == "" {
 		return err
 	}
 	if k.json {
 		k.printJSON(k.cluster)
 	}
-	at := k.attempt()
+	at, status := k.attempt(), k.command("status", k.name)
+	if who := k.at.driver(); who != "" {
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: stopped watching; %s goes on by itself", k.name, who),
+			next: fmt.Sprintf("to watch again: %s; to stop it for now: %s", k.command("status", k.name, "--watch"), k.command("pause", k.name))}
+	}
 	if at == nil {
-		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted", k.name), next: "see: theseus status " + k.name}
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted", k.name), next: "see: " + status}
 	}
 	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted in %s; the members go on, and nothing is lost", k.name, describe(at)),
-		next: fmt.Sprintf("to continue: theseus upgrade %s; to see where it stands: theseus status %s", k.name, k.name)}
+		next: fmt.Sprintf("to continue: %s; to see where it stands: %s", k.command("upgrade", k.name), status)}
 }
 
 func equalSpecs(a, b *v1alpha1.ClusterSpec) bool { return reflect.DeepEqual(a, b) }
-
-// busy is the refusal of a second driver, with what one can do meanwhile.
-func busy(name string, err error) error {
-	if !is[*local.BusyError](err) {
-		return err
-	}
-	return &exitError{code: exitInput, err: err, next: fmt.Sprintf("to watch: theseus status %s --watch; to stop it for now: theseus pause %s", name, name)}
-}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +25,7 @@ reason. Rules that keep a promise, as the budget, cannot be passed.`,
 		Example: `  theseus override kv 'settled/one leader' --for 5m --reason 'seen by hand'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return inputErrorf("give the name of a cluster and a rule; \"theseus status NAME\" shows the rule that is waited for")
+				return inputErrorf("give the name of a cluster and a rule; \"%s\" shows the rule that is waited for", a.command("status", "NAME"))
 			}
 			return nil
 		},
@@ -33,7 +34,7 @@ reason. Rules that keep a promise, as the budget, cannot be passed.`,
 			if lasts <= 0 {
 				return inputErrorf("--for %s: it must be more than nothing, for example 10m", lasts)
 			}
-			if err := a.checkRule(args[0], args[1]); err != nil {
+			if err := a.checkRule(c.Context(), args[0], args[1]); err != nil {
 				return err
 			}
 			r.Rule, r.For = args[1], &metav1.Duration{Duration: lasts}
@@ -46,8 +47,8 @@ reason. Rules that keep a promise, as the budget, cannot be passed.`,
 }
 
 // checkRule refuses what no rule is called, which the core would keep and never use.
-func (a *app) checkRule(name, rule string) error {
-	k, err := a.open(name)
+func (a *app) checkRule(ctx context.Context, name, rule string) error {
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -19,10 +19,12 @@ func newPlan(a *app) *cobra.Command {
 		Short: "Show what an upgrade would do, and change nothing",
 		Long: `Show the steps of an upgrade in order, what each waits for, how long it is
 likely to take, and where availability or a way back cannot be promised.
-Nothing is changed.`,
+Nothing is changed. On Kubernetes it asks the API server, and so the webhook,
+what it would say to the edit; members are not asked from outside.`,
 		Example: `  theseus plan kv --to 3.7.3
-  theseus plan kv --to 3.7.3 --json`,
-		Args:              oneName,
+  theseus plan kv --to 3.7.3 --json
+  theseus plan kv --to 3.7.3 --context lab --namespace prod`,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.showPlan(c.Context(), args[0], f)
@@ -66,9 +68,12 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	return t, nil
 }
 
+// proposal is what is planned, for the site to judge.
+func (t *target) proposal(k *opened) *proposal { return k.propose(t.spec, t.versions()...) }
+
 func (k *opened) mayGoTo(version string) error {
 	if k.cluster.Status.Applied == nil {
-		return inputNext("bring it up first: theseus upgrade "+k.name, "%s was never started to its end", k.name)
+		return inputNext("bring it up first: "+k.command("upgrade", k.name), "%s was never started to its end", k.name)
 	}
 	if err := k.system.CheckVersion(version); err != nil {
 		return inputError(fmt.Errorf("--to: %w", err))
@@ -96,7 +101,7 @@ func (t *target) versions() []string {
 }
 
 func (a *app) showPlan(ctx context.Context, name string, f wish) error {
-	k, err := a.open(name)
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -104,10 +109,19 @@ func (a *app) showPlan(ctx context.Context, name string, f wish) error {
 	if err != nil {
 		return err
 	}
-	if err := k.programsFor(t.spec, t.versions()...); err != nil {
-		t.plan.Warnings = append(t.plan.Warnings, err.Error())
+	return k.printForesight(ctx, t.plan, t.proposal(k))
+}
+
+// printForesight prints a plan with what the site would say to it.
+func (k *opened) printForesight(ctx context.Context, plan *upgrade.Plan, p *proposal) error {
+	s, err := k.site.foresee(ctx, p)
+	if err != nil {
+		return err
 	}
-	a.printPlan(name, t.plan)
+	if plan != nil {
+		plan.Warnings = append(plan.Warnings, s.warnings...)
+	}
+	k.printPlan(k.name, plan, s.unseen)
 	return nil
 }
 
@@ -118,10 +132,20 @@ func (a *app) showPlanTo(ctx context.Context, name, to string) error {
 	return talk.showPlan(ctx, name, wish{to: to})
 }
 
-func (a *app) printPlan(name string, p *upgrade.Plan) {
+// shownPlan is a plan for scripts.
+type shownPlan struct {
+	*upgrade.Plan
+	// Unseen is what could not be looked at from here.
+	Unseen []string `json:"unseen,omitempty"`
+}
+
+func (a *app) printPlan(name string, p *upgrade.Plan, unseen []string) {
 	switch {
-	case a.json:
+	case a.json && p == nil:
 		a.printJSON(p)
+		return
+	case a.json:
+		a.printJSON(shownPlan{p, unseen})
 		return
 	case p == nil:
 		a.printf("nothing to do: %s is as its spec says\n", name)
@@ -135,11 +159,14 @@ func (a *app) printPlan(name string, p *upgrade.Plan) {
 	for i := range p.Hops {
 		a.printHop(p, i)
 	}
-	if len(p.Warnings) > 0 {
+	if len(p.Warnings)+len(unseen) > 0 {
 		a.printf("\n")
 	}
 	for _, w := range p.Warnings {
 		a.printf("warning: %s\n", w)
+	}
+	for _, u := range unseen {
+		a.printf("not looked at: %s\n", u)
 	}
 }
 

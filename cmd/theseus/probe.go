@@ -164,7 +164,10 @@ func (a *app) judge(m *measuring, p probe.Profile, facts probe.Facts, dir string
 
 // probeCluster measures a cluster of ours through one attempt.
 func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profile, f probeFlags) error {
-	k, err := a.open(name)
+	if _, err := a.thisMachine("probe of a cluster"); err != nil {
+		return err
+	}
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -216,7 +219,7 @@ func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most t
 			return nil
 		case <-tick.C:
 		}
-		if err := k.reload(); err != nil {
+		if err := k.reload(ctx); err != nil {
 			return err
 		}
 		at := k.cluster.Status.Attempt

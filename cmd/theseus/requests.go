@@ -41,7 +41,7 @@ func newRequests(a *app) []*cobra.Command {
 
 func newRequestCommand(a *app, k requestCommand) *cobra.Command {
 	r := newRequest(k.kind)
-	c := &cobra.Command{Use: k.use + " NAME", Short: k.short, Long: k.long, Example: k.example, Args: oneName, ValidArgsFunction: a.completeNames,
+	c := &cobra.Command{Use: k.use + " NAME", Short: k.short, Long: k.long, Example: k.example, Args: a.oneName, ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error { return a.request(c.Context(), args[0], r) }}
 	reasonFlag(c, &r)
 	return c

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,12 +36,16 @@ look at it, and switch clients over yourself.`,
 }
 
 func (a *app) restore(ctx context.Context, file, from, url string) error {
-	f, err := readCluster(file)
+	m, err := a.thisMachine("restore")
+	if err != nil {
+		return err
+	}
+	f, err := readCluster(ctx, m, file)
 	if err != nil {
 		return err
 	}
 	if from == "" {
-		return inputErrorf("--from: name the backup; \"theseus backup NAME --list\" lists them")
+		return inputErrorf("--from: name the backup; \"%s\" lists them", a.command("backup", "NAME", "--list"))
 	}
 	if f.system.API().Restore == nil {
 		return inputErrorf("System %s does not say how a backup is restored", f.system.Name())
@@ -53,20 +56,22 @@ func (a *app) restore(ctx context.Context, file, from, url string) error {
 	if url == "" {
 		return inputErrorf("--url: say where the backup is, or set spec.backup.url in %s", file)
 	}
-	k, err := a.openFile(f)
+	k, err := a.openFile(ctx, m, f)
 	if err != nil {
 		return err
 	}
-	if k.state != nil {
+	if k.at != nil {
 		return inputNext("give the new cluster another metadata.name in "+file, "cluster %s exists, and nothing is restored over a cluster that exists", k.name)
 	}
-	return k.restore(ctx, f, from, url)
+	return m.restoreInto(ctx, k, f, from, url)
 }
 
-// restore gets the backup, makes every member's data folder from it, and starts the cluster. If the data cannot be made,
+// restoreInto gets the backup, makes every member's data folder from it, and starts the cluster. If the data cannot be made,
 // nothing of the new cluster stays.
-func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) error {
-	if err := k.programsFor(&f.cluster.Spec, f.cluster.Spec.Version); err != nil {
+func (m *machine) restoreInto(ctx context.Context, k *opened, f *clusterFile, from, url string) error {
+	p := k.propose(&f.cluster.Spec, f.cluster.Spec.Version)
+	p.file = f
+	if err := m.permit(ctx, p); err != nil {
 		return err
 	}
 	store, err := cloud.Open(ctx, url, nil)
@@ -74,7 +79,7 @@ func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) 
 		return inputError(err)
 	}
 	defer store.Close()
-	name, err := findBackup(ctx, store, from)
+	name, err := m.findBackup(ctx, store, from)
 	if err != nil {
 		return err
 	}
@@ -91,9 +96,11 @@ func (k *opened) restore(ctx context.Context, f *clusterFile, from, url string) 
 	if v := f.cluster.Spec.Version; name.From != v {
 		k.talkf("warning: the backup was taken at %s and %s runs %s", name.From, k.name, v)
 	}
-	if err := k.createFilled(ctx, f.cluster, got); err != nil {
+	at, err := m.createFilled(ctx, k, f, got)
+	if err != nil {
 		return err
 	}
+	k.at = at
 	if err := k.driveTo(ctx, wantEnd, nil); err != nil {
 		return err
 	}
@@ -109,7 +116,7 @@ func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Nam
 	case errors.Is(err, context.Canceled):
 		return proof, err
 	case err != nil:
-		return proof, inputNext("choose another: theseus backup "+name.Cluster+" --list", "backup %s: %w", name, err)
+		return proof, inputNext("choose another: "+k.command("backup", name.Cluster, "--list"), "backup %s: %w", name, err)
 	case proof.System.Name != k.system.Name():
 		return proof, inputErrorf("backup %s: it is one of %s, and %s is a %s", name, proof.System.Name, k.name, k.system.Name())
 	}
@@ -118,25 +125,22 @@ func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Nam
 
 // createFilled makes the new cluster with its data. A mark stands beside it until the data is whole, so that a cluster
 // with half of its data is never started.
-func (k *opened) createFilled(ctx context.Context, c *v1alpha1.Cluster, got string) error {
-	home, err := k.homeFolder()
-	if err != nil {
-		return err
-	}
-	mark := restoreMark(home, k.name)
-	if err := os.MkdirAll(string(home), 0o700); err != nil {
-		return err
+func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, got string) (*process, error) {
+	mark := restoreMark(m.home, k.name)
+	if err := os.MkdirAll(string(m.home), 0o700); err != nil {
+		return nil, err
 	}
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	if err := k.create(c); err != nil {
-		return errors.Join(err, os.Remove(mark))
+	at, err := m.make(f)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(mark))
 	}
-	if err := k.fillMembers(ctx, got); err != nil {
-		return errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), home.Delete(k.name), os.Remove(mark))
+	if err := at.fillMembers(ctx, f, got); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), m.home.Delete(k.name), os.Remove(mark))
 	}
-	return os.Remove(mark)
+	return at, os.Remove(mark)
 }
 
 func restoreMark(home local.Home, name string) string {
@@ -149,34 +153,33 @@ func exists(path string) bool {
 }
 
 // interruptedRestore refuses a cluster whose data is not whole.
-func interruptedRestore(home local.Home, name string) error {
-	names, err := home.List()
-	if err != nil || !slices.Contains(names, name) || !exists(restoreMark(home, name)) { // without a cluster it was interrupted before there was one
-		return err
+func (m *machine) interruptedRestore(name string) error {
+	if !exists(restoreMark(m.home, name)) {
+		return nil
 	}
-	return inputNext(fmt.Sprintf("if that does not run any more: theseus down %s --delete-data, then restore again", name), "%s: its restore has not ended", name)
+	return inputNext(fmt.Sprintf("if that does not run any more: %s, then restore again", m.command("down", name, "--delete-data")), "%s: its restore has not ended", name)
 }
 
 // fillMembers makes the data folder of each member of the restored component.
-func (k *opened) fillMembers(ctx context.Context, got string) error {
-	method := k.system.API().Restore
+func (m *process) fillMembers(ctx context.Context, f *clusterFile, got string) error {
+	method, spec := f.system.API().Restore, &f.cluster.Spec
 	component := method.Component
 	if component == "" {
-		component = k.system.Components()[0].Name()
+		component = f.system.Components()[0].Name()
 	}
 	// Of members that never ran a look shows nothing but the name.
-	all, err := k.state.Views(k.system, &k.cluster.Spec, component, k.cluster.Spec.Version)
+	all, err := m.state.Views(f.system, spec, component, spec.Version)
 	if err != nil {
 		return err
 	}
-	asker := ask.New(k.system)
-	asker.Program = func(name string) (string, error) { return local.FindProgram(k.programFolders(), name) }
+	asker := ask.New(f.system)
+	asker.Program = func(name string) (string, error) { return local.FindProgram(m.programFolders(), name) }
 	defer asker.Close()
-	f := &filler{asker: asker, system: k.system, cluster: k.name, spec: &k.cluster.Spec, all: all, got: got}
-	for _, m := range all {
-		k.talkf("making the data of %s", m.Name)
-		if err := f.fill(ctx, m); err != nil {
-			return fmt.Errorf("member %s: %w", m.Name, err)
+	filler := &filler{asker: asker, system: f.system, cluster: m.name(), spec: spec, all: all, got: got}
+	for _, member := range all {
+		m.talkf("making the data of %s", member.Name)
+		if err := filler.fill(ctx, member); err != nil {
+			return fmt.Errorf("member %s: %w", member.Name, err)
 		}
 	}
 	return nil

@@ -25,7 +25,9 @@ with --json too, an event a line.`,
 		Example: `  theseus status
   theseus status kv
   theseus status kv --watch
-  theseus status kv --json | jq .status.conditions`,
+  theseus status kv --json | jq .status.conditions
+  theseus status kv --context lab --namespace prod
+  kubectl theseus status kv`,
 		Args:              atMostOneName,
 		ValidArgsFunction: a.completeNames,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -33,7 +35,7 @@ with --json too, an event a line.`,
 			case len(args) == 0 && watch:
 				return inputErrorf("--watch: name the cluster to watch")
 			case len(args) == 0:
-				return a.statusOfAll()
+				return a.statusOfAll(c.Context())
 			case watch:
 				return a.watchStatus(c.Context(), args[0])
 			}
@@ -45,29 +47,33 @@ with --json too, an event a line.`,
 }
 
 // statusOfAll prints a line for each cluster. One that cannot be read hides no other.
-func (a *app) statusOfAll() error {
-	names, err := a.names()
+func (a *app) statusOfAll(ctx context.Context) error {
+	s, err := a.site()
+	if err != nil {
+		return err
+	}
+	found, err := s.all(ctx)
 	if err != nil {
 		return err
 	}
 	var rows [][]string
 	all := []*v1alpha1.Cluster{}
 	var unread error
-	for _, name := range names {
-		k, err := a.open(name)
+	for _, at := range found {
+		c, err := loadWhole(ctx, at)
 		if err != nil {
 			unread = firstError(unread, err)
-			rows = append(rows, []string{name, "?", "?", "?", "?", "?", cut(err.Error(), 100)})
+			rows = append(rows, []string{at.name(), "?", "?", "?", "?", "?", cut(err.Error(), 100)})
 			continue
 		}
-		rows = append(rows, k.row())
-		all = append(all, k.cluster)
+		rows = append(rows, row(c))
+		all = append(all, c)
 	}
 	switch {
 	case a.json:
 		a.printJSON(all)
 	case len(rows) == 0:
-		a.talkf("there is no cluster yet; \"theseus up FILE\" makes one")
+		a.talkf("there is no cluster yet; to make one: %s", a.command("up", "FILE"))
 	default:
 		a.table([]string{"NAME", "VERSION", "DESIRED VERSION", "DESIRED MEMBERS", "READY MEMBERS", "AGE", "DOING"}, rows)
 	}
@@ -81,15 +87,22 @@ func firstError(a, b error) error {
 	return b
 }
 
-func (k *opened) row() []string {
-	c, st := k.cluster, &k.cluster.Status
-	return []string{k.name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
+func loadWhole(ctx context.Context, at access) (*v1alpha1.Cluster, error) {
+	if err := at.complete(); err != nil {
+		return nil, err
+	}
+	return at.load(ctx)
+}
+
+func row(c *v1alpha1.Cluster) []string {
+	st := &c.Status
+	return []string{c.Name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
 		roughly(time.Since(c.CreationTimestamp.Time)), or(nowLine(st), "-")}
 }
 
 // statusOf prints one cluster as a fresh look shows it. The journal is not written.
 func (a *app) statusOf(ctx context.Context, name string) error {
-	k, err := a.open(name)
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -104,12 +117,9 @@ func (a *app) statusOf(ctx context.Context, name string) error {
 	return nil
 }
 
-// watchEvery is how often the journal's file is looked at: one call of stat.
-const watchEvery = 500 * time.Millisecond
-
 // watchStatus prints events and waits as they come, until the attempt that runs, or the next one, has ended.
 func (a *app) watchStatus(ctx context.Context, name string) error {
-	k, err := a.open(name)
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -119,21 +129,15 @@ func (a *app) watchStatus(ctx context.Context, name string) error {
 	a.printed = a.json // what was printed are lines, and a failure is no event
 	defer show.close()
 	a.talkf("%s", or(nowLine(&k.cluster.Status), name+": nothing is under way; waiting for an attempt (Ctrl-C ends)"))
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
-	stamp := k.state.Stamp()
 	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
+		c, err := k.at.next(ctx)
+		if ctx.Err() != nil {
+			return nil // who has seen enough has
 		}
-		now := k.state.Stamp()
-		if now == stamp {
-			continue // nothing was written: nothing is read
+		if err == nil {
+			err = k.take(ctx, c)
 		}
-		stamp = now
-		if err := k.reload(); err != nil {
+		if err != nil {
 			return err
 		}
 		show.status(&k.cluster.Status)
@@ -264,6 +268,6 @@ func mark(p v1alpha1.StepPhase) string {
 func (k *opened) printWait(w *v1alpha1.WaitingFor) {
 	k.printf("waits for %s\n  since %s%s\n", waitText(w), w.Since.Local().Format(time.TimeOnly), until(w))
 	if w.Override != "" && w.Deadline != nil {
-		k.printf("  to go on without it: theseus %s\n", command(w.Override, k.name))
+		k.printf("  to go on without it: %s\n", k.command(asks(w.Override, k.name)))
 	}
 }

@@ -11,6 +11,7 @@ import (
 type upgradeFlags struct {
 	wish
 	dryRun bool
+	force  bool
 }
 
 // wish is what a person wants of the next upgrade.
@@ -54,16 +55,23 @@ func newUpgrade(a *app) *cobra.Command {
 backup first where the hop asks for one. Without --to it goes on where an
 earlier command stopped. Ctrl-C leaves the members serving; the next
 command continues. With --set an option changes together with the version,
-where the System lists it for the way there: each member is replaced once.`,
+where the System lists it for the way there: each member is replaced once.
+
+On Kubernetes it edits spec.version and watches what the operator does; Ctrl-C
+stops watching, and the operator goes on. Where another tool keeps the version
+(Argo CD, Flux, Helm) it is refused and the tool is named, because it would set
+the version back; --force edits all the same.`,
 		Example: `  theseus upgrade kv --to 3.6.16
   theseus upgrade kv --to 3.7.3 --dry-run
-  theseus upgrade kv                        go on`,
-		Args:              oneName,
+  theseus upgrade kv                        go on
+  theseus upgrade kv --to 3.6.16 --context lab --namespace prod`,
+		Args:              a.oneName,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.upgrade(c.Context(), args[0], f) },
 	}
 	f.flags(c, a, "the version to go to")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "show the plan and change nothing")
+	forceFlag(c, &f.force)
 	return c
 }
 
@@ -71,7 +79,7 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 	if f.dryRun {
 		return a.showPlan(ctx, name, f.wish)
 	}
-	k, err := a.open(name)
+	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -88,8 +96,14 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 	for _, w := range p.warnings() {
 		k.talkf("warning: %s", w)
 	}
-	if err := k.programsFor(p.spec, p.versions()...); err != nil {
+	want := p.proposal(k)
+	want.force = f.force
+	if err := k.site.permit(ctx, want); err != nil {
 		return err
 	}
-	return k.accept(ctx, p.spec, p.again, "upgrade --to "+f.to)
+	return k.accept(ctx, want, p.again, "upgrade --to "+f.to)
+}
+
+func forceFlag(c *cobra.Command, force *bool) {
+	c.Flags().BoolVar(force, "force", false, "on Kubernetes: edit what another tool keeps")
 }

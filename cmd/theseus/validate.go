@@ -1,28 +1,34 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 )
 
 func newValidate(a *app) *cobra.Command {
-	return &cobra.Command{
+	var server bool
+	c := &cobra.Command{
 		Use:   "validate FILE …",
 		Short: "Check files with Systems and Clusters, and change nothing",
 		Example: `  theseus validate kv.yaml my-system.yaml
-  theseus validate kv.yaml --json`,
+  theseus validate kv.yaml --json
+  theseus validate kv.yaml --server-side --context lab --namespace prod`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return inputErrorf("give at least one file")
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return a.validate(args) },
+		RunE: func(c *cobra.Command, args []string) error { return a.validate(c.Context(), args, server) },
 	}
+	c.Flags().BoolVar(&server, "server-side", false, "ask Kubernetes too, and so its webhook, what it would say")
+	return c
 }
 
 type validated struct {
@@ -32,10 +38,14 @@ type validated struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-func (a *app) validate(files []string) error {
+func (a *app) validate(ctx context.Context, files []string, server bool) error {
+	check, err := a.validator(server)
+	if err != nil {
+		return err
+	}
 	var all []validated
 	for _, f := range files {
-		v, err := validateFile(f)
+		v, err := check(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -54,7 +64,20 @@ func (a *app) validate(files []string) error {
 	return nil
 }
 
-func validateFile(path string) ([]validated, error) {
+// validator checks a file: by itself, with what Kubernetes knows, or with what it says.
+func (a *app) validator(server bool) (func(context.Context, string) ([]validated, error), error) {
+	if server {
+		s, err := a.kubernetes()
+		return func(ctx context.Context, path string) ([]validated, error) {
+			return validateFile(ctx, s, path, s.dryRun)
+		}, err
+	}
+	s, err := a.site()
+	return func(ctx context.Context, path string) ([]validated, error) { return validateFile(ctx, s, path, nil) }, err
+}
+
+// validateFile checks the objects of a file, each of which more is asked about, if set.
+func validateFile(ctx context.Context, site site, path string, more func(context.Context, client.Object) ([]string, error)) ([]validated, error) {
 	text, err := readBounded(path)
 	if err != nil {
 		return nil, err
@@ -69,6 +92,7 @@ func validateFile(path string) ([]validated, error) {
 	var out []validated
 	for i := range objects {
 		o := &objects[i]
+		written := writtenIn(o)
 		v := validated{File: fmt.Sprintf("%s:%d", path, o.Line), Kind: o.Kind, Name: o.Name()}
 		if o.Kind == v1alpha1.KindSystem {
 			s, err := compileObject(o)
@@ -77,7 +101,7 @@ func validateFile(path string) ([]validated, error) {
 			}
 			v.Warnings = s.Warnings()
 		} else {
-			s, err := systemOf(path, objects, o.Cluster)
+			s, err := site.systemOf(ctx, path, objects, o.Cluster)
 			if err != nil {
 				return nil, err
 			}
@@ -86,6 +110,13 @@ func validateFile(path string) ([]validated, error) {
 				return nil, o.Locate(errs)
 			}
 			v.Warnings = manifest.Warnings(o.Cluster, s)
+		}
+		if more != nil {
+			warnings, err := more(ctx, written)
+			if err != nil {
+				return nil, err
+			}
+			v.Warnings = append(v.Warnings, warnings...)
 		}
 		out = append(out, v)
 	}

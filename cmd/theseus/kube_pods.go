@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/operator"
+)
+
+// logs prints what the container of a member wrote.
+func (o *object) logs(ctx context.Context, to io.Writer, member string, lines int, follow bool) error {
+	pods, err := o.memberPods(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { name, _ := operator.MemberOf(&p); return name == member })
+	if i < 0 {
+		return inputErrorf("member %s has no pod now", member)
+	}
+	_, container := operator.MemberOf(&pods[i])
+	tail := int64(lines)
+	stream, err := o.pods.CoreV1().Pods(o.key.Namespace).GetLogs(pods[i].Name, &corev1.PodLogOptions{Container: container, TailLines: &tail, Follow: follow}).Stream(ctx)
+	if err != nil {
+		return o.problem(err)
+	}
+	defer stream.Close()
+	if _, err = io.Copy(to, stream); ctx.Err() != nil {
+		return nil // who has seen enough has
+	}
+	return err
+}
+
+func (o *object) memberPods(ctx context.Context) ([]corev1.Pod, error) {
+	pods := &corev1.PodList{}
+	err := o.api.List(ctx, pods, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name))
+	return pods.Items, o.problem(err)
+}
+
+func (o *object) atStake(deleteData bool) string {
+	what := fmt.Sprintf("stop all members of %s (%s) and delete its journal?", o.key.Name, o.where)
+	if deleteData {
+		what = fmt.Sprintf("stop all members of %s (%s) and delete its journal and ALL ITS DATA?", o.key.Name, o.where)
+	}
+	return what
+}
+
+// down deletes the Cluster and waits until its members are gone; then their volumes, if asked. Workloads that the Cluster does not own go on.
+func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
+	c, err := o.get(ctx)
+	if err != nil {
+		return downed{}, err
+	}
+	owned, err := o.ownedBy(ctx, c.UID)
+	if err != nil {
+		return downed{}, err
+	}
+	err = o.api.Delete(ctx, c, client.Preconditions{UID: &c.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if err := o.written(client.IgnoreNotFound(err)); err != nil {
+		return downed{}, err
+	}
+	if err := o.awaitGone(ctx, owned); err != nil {
+		return downed{}, err
+	}
+	d := downed{Cluster: o.key.Name, Stopped: true, Deleted: deleteData, words: fmt.Sprintf("the members of %s are stopped; their volumes stay in %s", o.key.Name, o.where)}
+	if deleteData {
+		d.words = o.key.Name + " is deleted; its backups stay where they are"
+		err = o.deleteClaims(ctx, owned)
+	}
+	return d, err
+}
+
+// workloads are what makes the pods of a Cluster.
+type workloads struct {
+	uids  []types.UID
+	names []string
+}
+
+// makes says whether a pod comes from one of the workloads.
+func (w *workloads) makes(pod *corev1.Pod) bool {
+	by := metav1.GetControllerOf(pod)
+	return by != nil && (slices.Contains(w.uids, by.UID) || by.Kind == "ReplicaSet" && slices.ContainsFunc(w.names, func(n string) bool { return strings.HasPrefix(by.Name, n+"-") }))
+}
+
+// claimed says whether a claim is of one of the workloads: data-NAME-0 of NAME.
+func (w *workloads) claimed(claim string) bool {
+	return slices.ContainsFunc(w.names, func(n string) bool { return strings.Contains(claim, "-"+n+"-") })
+}
+
+// ownedBy are the workloads that go with a Cluster.
+func (o *object) ownedBy(ctx context.Context, cluster types.UID) (*workloads, error) {
+	w := &workloads{}
+	note := func(m metav1.Object) {
+		if by := metav1.GetControllerOf(m); by != nil && by.UID == cluster {
+			w.uids, w.names = append(w.uids, m.GetUID()), append(w.names, m.GetName())
+		}
+	}
+	sets, deployments := &appsv1.StatefulSetList{}, &appsv1.DeploymentList{}
+	for _, l := range []client.ObjectList{sets, deployments} {
+		if err := o.api.List(ctx, l, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name)); err != nil {
+			return nil, o.problem(err)
+		}
+	}
+	for i := range sets.Items {
+		note(&sets.Items[i])
+	}
+	for i := range deployments.Items {
+		note(&deployments.Items[i])
+	}
+	return w, nil
+}
+
+// awaitGone waits for the end of the members, and says how many are left.
+func (o *object) awaitGone(ctx context.Context, owned *workloads) error {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for before := -1; ; {
+		pods, err := o.memberPods(ctx)
+		if err != nil && !passing(err) {
+			return err
+		}
+		left := len(slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !owned.makes(&p) }))
+		if err == nil && left == 0 {
+			return nil
+		}
+		if err == nil && left != before {
+			o.talkf("members that still run: %d", left)
+			before = left
+		}
+		select {
+		case <-ctx.Done():
+			return &exitError{code: exitWaiting, err: fmt.Errorf("%s is deleted; stopped watching its members end", o.key.Name)}
+		case <-t.C:
+		}
+	}
+}
+
+func (o *object) deleteClaims(ctx context.Context, owned *workloads) error {
+	claims := &corev1.PersistentVolumeClaimList{}
+	if err := o.api.List(ctx, claims, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name)); err != nil {
+		return o.problem(err)
+	}
+	for i := range claims.Items {
+		if c := &claims.Items[i]; owned.claimed(c.Name) {
+			if err := o.api.Delete(ctx, c, client.Preconditions{UID: &c.UID}); err != nil && !apierrors.IsNotFound(err) {
+				return o.written(err)
+			}
+		}
+	}
+	return nil
+}
