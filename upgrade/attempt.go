@@ -37,11 +37,17 @@ func (e *RefusedError) Error() string {
 
 // begin is the pass without an attempt: is there anything to do?
 func (d *Decider) begin(s *Scene) Decision {
+	if err := s.blocked(); err != nil {
+		return s.refused(err)
+	}
 	kind, err := s.wish()
 	switch {
 	case err != nil:
 		return s.refused(err)
 	case kind == "":
+		if i := s.reconfigure(); i != nil {
+			return Decision{Situation: Repairing, Act: i}
+		}
 		return s.repair()
 	}
 	return d.start(s, kind, 0)
@@ -140,6 +146,9 @@ func (s *Scene) allAbsent() bool {
 // checkScale refuses another number of members: joining and leaving a group needs steps that are not built yet.
 func checkScale(sys *system.System, want, have *v1alpha1.ClusterSpec) error {
 	for _, c := range sys.Components() {
+		if want.Components[c.Name()].Adopt != nil {
+			continue // somebody else makes and removes its members
+		}
 		if w, h := c.Replicas(want), c.Replicas(have); w != h {
 			return &RefusedError{Field: "spec.components." + c.Name() + ".replicas", Value: itoa(w),
 				Reason: fmt.Sprintf("the number of members cannot change yet (it is %d)", h), Remedy: "set it back to " + itoa(h)}
@@ -241,6 +250,9 @@ func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
 		}
 	}
 	spec := &a.Target.Spec
+	if err := checkAdopted(sys, spec, a); err != nil {
+		return err
+	}
 	for _, h := range a.Hops {
 		if err := checkVolumes(sys, spec, &h); err != nil {
 			return err
