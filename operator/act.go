@@ -26,7 +26,7 @@ func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pi
 		if err := beyond(s.Cluster.Status.Attempt, i); err != nil {
 			return err
 		}
-		b, err := p.blueprintOf(s, i, pinned)
+		b, err := p.blueprintOf(ctx, s, i, pinned)
 		if err != nil {
 			return err
 		}
@@ -66,12 +66,19 @@ func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent) er
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
 	case v1alpha1.ActConfigure:
-		if err := p.configure(ctx, b); err != nil {
+		configure := p.configure
+		if b.adopted != nil {
+			configure = p.configureAdopted
+		}
+		if err := configure(ctx, b); err != nil {
 			return err
 		}
 		return p.forgetPulls(ctx, b.component.Name(), "")
 	}
 	// A start is what the workload's controller does by itself: it makes the pod that is missing.
+	if b.adopted != nil {
+		return nil
+	}
 	return p.exists(ctx, b)
 }
 

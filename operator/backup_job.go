@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -192,7 +193,11 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 		return nil, nil, refusal{errors.New("there is no place for it: set spec.place, or spec.backup of the Cluster")}
 	}
 	order.URL = place.URL
-	job, err := r.jobFor(b, c, scene.System, order, place)
+	like, err := r.podLike(ctx, c, scene.System, order)
+	if err != nil {
+		return nil, nil, err
+	}
+	job, err := r.jobFor(b, c, scene.System, order, place, like)
 	return job, order, err
 }
 
@@ -211,21 +216,43 @@ func (r *Reconciler) sceneOf(ctx context.Context, key types.NamespacedName) (*v1
 	if err != nil {
 		return nil, runner.Scene{}, err
 	}
+	if err := See(ctx, r.Live, sys, c); err != nil {
+		return nil, runner.Scene{}, err
+	}
 	return c, runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}, nil
 }
 
-func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder, place *v1alpha1.BackupPlace) (*batchv1.Job, error) {
+// podLike is the pod of the member that a backup is taken from, with the container of the member first. An adopted one is read: its template may be
+// of another version by now.
+func (r *BackupReconciler) podLike(ctx context.Context, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder) (*corev1.PodSpec, error) {
 	comp := sys.Component(order.Member.Component)
-	print := &blueprint{cluster: c, system: sys, component: comp, spec: &c.Spec, version: order.Member.Version}
-	t, err := print.template()
-	if err != nil {
-		return nil, refusal{err}
+	own := c.Spec.Components[comp.Name()].Adopt
+	if own == nil {
+		t, err := (&blueprint{cluster: c, system: sys, component: comp, spec: &c.Spec, version: order.Member.Version}).template()
+		if err != nil {
+			return nil, refusal{err}
+		}
+		return &t.Spec, nil
 	}
+	pod := &corev1.Pod{}
+	if err := r.Live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: order.Member.Name}, pod); err != nil {
+		return nil, err
+	}
+	name := ContainerOf(own, comp.Name(), pod.Spec.Containers)
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
+	if i < 0 {
+		return nil, refusal{fmt.Errorf("pod %s has no container %s", pod.Name, cmp.Or(own.Container, comp.Name()))}
+	}
+	pod.Spec.Containers[0] = pod.Spec.Containers[i]
+	return &pod.Spec, nil
+}
+
+func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder, place *v1alpha1.BackupPlace, like *corev1.PodSpec) (*batchv1.Job, error) {
 	text, err := json.Marshal(order)
 	if err != nil {
 		return nil, err
 	}
-	main := t.Spec.Containers[0]
+	main := like.Containers[0]
 	work := corev1.Container{
 		Name: jobContainer, Image: main.Image, ImagePullPolicy: main.ImagePullPolicy, SecurityContext: main.SecurityContext,
 		Command: []string{toolsProgram, BackupCommand}, Env: []corev1.EnvVar{{Name: OrderVariable, Value: string(text)}},
@@ -234,8 +261,8 @@ func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *
 			corev1.VolumeMount{Name: workVolume, MountPath: WorkFolder}),
 	}
 	pod := corev1.PodSpec{
-		RestartPolicy: corev1.RestartPolicyNever, ImagePullSecrets: t.Spec.ImagePullSecrets, Tolerations: t.Spec.Tolerations, NodeSelector: t.Spec.NodeSelector,
-		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
+		RestartPolicy: corev1.RestartPolicyNever, ImagePullSecrets: like.ImagePullSecrets, Tolerations: like.Tolerations, NodeSelector: like.NodeSelector,
+		SecurityContext: like.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
 		Volumes: []corev1.Volume{emptyDir(toolsVolume), emptyDir(workVolume), {Name: systemVolume, VolumeSource: corev1.VolumeSource{
 			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}},
 	}

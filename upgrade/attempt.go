@@ -486,6 +486,8 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 	}
 	o, n := old.DeepCopy(), new.DeepCopy()
 	o.Upgrade, n.Upgrade = v1alpha1.UpgradePolicy{}, v1alpha1.UpgradePolicy{}
+	o.Forget()
+	n.Forget()
 	if field := firstDifference(o, n); field != "" {
 		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change",
 			Remedy: "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"}

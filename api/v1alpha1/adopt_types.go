@@ -91,11 +91,12 @@ func (s *ClusterSpec) See(component, template string, replicas *int32) {
 	s.Components[component] = own
 }
 
-// Forget leaves out again what was seen of adopted StatefulSets but for the version.
+// Forget leaves out of adoptions what may change at any time: what was seen, but for the version, and the consents.
 func (s *ClusterSpec) Forget() {
 	for name, own := range s.Components {
 		if own.Adopt != nil {
 			s.See(name, "", nil)
+			s.Components[name].Adopt.Allow = nil
 		}
 	}
 }
