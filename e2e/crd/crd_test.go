@@ -87,6 +87,8 @@ func TestRules(t *testing.T) {
 		{"3.6.0", "3.7.0", ""},
 		{"components: {etcd: {storage: 1Gi, storageClass: a}}, ", "", ""},
 		{"components: {etcd", "components: {proxy: {storage: 1Gi}, etcd", ""},
+		{"storage: 1Gi, storageClass: a", "storage: 1Gi, storageClass: a, adopt: {statefulSet: e, mode: Order}", "adopt can neither be added nor taken away"},
+		{"components: {etcd", "components: {proxy: {adopt: {statefulSet: e, mode: Order}}, etcd", "adopt can neither be added nor taken away"},
 		{"name: kv", "name: " + strings.Repeat("k", 41), "longer than 40"},
 		{"name: kv", "name: k.v", "no DNS label"},
 		{"file:///b", "s3://b", "a claim is only for"},
