@@ -55,7 +55,9 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-func TestRules(t *testing.T) {
+// clusterRules says what the CRD has against a change of a Cluster.
+func clusterRules(t *testing.T) func(new, old string) string {
+	t.Helper()
 	crd := load(t, "../../config/crd/theseus.dev_clusters.yaml")
 	s := crd.Spec.Validation
 	if s == nil {
@@ -77,6 +79,20 @@ func TestRules(t *testing.T) {
 		}
 		return m
 	}
+	return func(new, old string) string {
+		n := obj(new)
+		errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(old), celconfig.RuntimeCELCostBudget)
+		errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
+		got := ""
+		for _, e := range errs {
+			got += e.Error() + "\n"
+		}
+		return got
+	}
+}
+
+func TestRules(t *testing.T) {
+	against := clusterRules(t)
 	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {storage: 1Gi, storageClass: a}}, backup: {url: 'file:///b', claim: c, secret: {name: x}}}}"
 	for _, tc := range []struct{ from, to, want string }{
 		{"", "", ""},
@@ -98,13 +114,28 @@ func TestRules(t *testing.T) {
 		{"storage: 1Gi", "replicas: 0, storage: 1Gi", "spec.components.etcd.replicas"},
 		{"backup:", "upgrade: {pauseAfter: -1}, backup:", "pauseAfter"},
 	} {
-		n := obj(strings.Replace(good, tc.from, tc.to, 1))
-		errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(good), celconfig.RuntimeCELCostBudget)
-		errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
-		got := ""
-		for _, e := range errs {
-			got += e.Error() + "\n"
+		got := against(strings.Replace(good, tc.from, tc.to, 1), good)
+		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
+			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
 		}
+	}
+}
+
+func TestAdoptRules(t *testing.T) {
+	against := clusterRules(t)
+	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {adopt: {statefulSet: e, mode: Version, container: c}}}}}"
+	for _, tc := range []struct{ from, to, want string }{
+		{"", "", ""},
+		{"mode: Version", "mode: Version, allow: [TakeImage, SwitchToOnDelete]", ""},
+		{"mode: Version", "mode: Version, allow: [All]", "allow"},
+		{"mode: Version", "mode: Order", "of adopt only allow can change"},
+		{"statefulSet: e", "statefulSet: f", "of adopt only allow can change"},
+		{", container: c", "", "of adopt only allow can change"},
+		{"adopt: {statefulSet: e, mode: Version, container: c}", "", "adopt can neither be added nor taken away"},
+		{"etcd: {adopt: {statefulSet: e, mode: Version, container: c}}", "", "adopt can neither be added nor taken away"},
+		{", components: {etcd: {adopt: {statefulSet: e, mode: Version, container: c}}}", "", "adopt can neither be added nor taken away"},
+	} {
+		got := against(strings.Replace(good, tc.from, tc.to, 1), good)
 		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
 			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
 		}
