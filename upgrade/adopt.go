@@ -125,6 +125,14 @@ func (s *Scene) foreignObject() string {
 	return ""
 }
 
+// versionField is where a person says the version.
+func (s *Scene) versionField() string {
+	if object := s.foreignObject(); object != "" {
+		return "the version of " + object
+	}
+	return "spec.version"
+}
+
 // checkAdopted refuses what cannot be kept with a workload that somebody else made.
 func checkAdopted(sys *system.System, spec *v1alpha1.ClusterSpec, a *v1alpha1.Attempt) error {
 	for _, c := range sys.Components() {

@@ -95,3 +95,20 @@ func TestAdoptingReplacesNobody(t *testing.T) {
 		t.Errorf("not adopted: %+v", in.Cluster.Status.Attempt)
 	}
 }
+
+// TestConsentsAreNoEdit lets what a wait asks for come while an attempt runs.
+func TestConsentsAreNoEdit(t *testing.T) {
+	in := adopted(t, v1alpha1.AdoptVersion)
+	old, sys := &in.Cluster.Spec, in.System
+	st := &v1alpha1.ClusterStatus{Attempt: &v1alpha1.Attempt{Phase: v1alpha1.PhaseRunning, To: "1.1", Disrupted: true, Base: in.Cluster.Status.Applied}}
+	allowed := old.DeepCopy()
+	allowed.Components["kv"].Adopt.Allow = []v1alpha1.AdoptConsent{v1alpha1.TakeImage}
+	if err := upgrade.CheckEdit(sys, st, old, allowed); err != nil {
+		t.Errorf("a consent is refused: %v", err)
+	}
+	other := old.DeepCopy()
+	other.Components["kv"].Adopt.Container = "other"
+	if err := upgrade.CheckEdit(sys, st, old, other); err == nil {
+		t.Error("another container is accepted while an attempt runs")
+	}
+}

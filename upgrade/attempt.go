@@ -362,7 +362,7 @@ func (d *Decider) followSpec(s *Scene) bool {
 		return false
 	}
 	if s.sys.SameVersion(want, a.Base.Spec.Version) {
-		end, why := v1alpha1.PhaseRolledBack, "spec.version was set back to "+want
+		end, why := v1alpha1.PhaseRolledBack, s.versionField()+" was set back to "+want
 		if !a.Disrupted {
 			end = v1alpha1.PhaseAborted
 		}
@@ -374,7 +374,7 @@ func (d *Decider) followSpec(s *Scene) bool {
 	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
 		return false // so is what no path leads to
 	}
-	return d.turnBack(s, v1alpha1.PhaseSuperseded, "spec.version was set to "+want+" before anything was disrupted") == nil
+	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
 }
 
 // leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
