@@ -340,3 +340,30 @@ func TestSee(t *testing.T) {
 		t.Errorf("gone, and seen was %+v of version %s", got, later.Spec.Version)
 	}
 }
+
+// TestAdoptionPullsNothing counts as prepared what runs already.
+func TestAdoptionPullsNothing(t *testing.T) {
+	c := adopting(v1alpha1.AdoptOrder)
+	_, p, s := stage(t, c, theirs("lab.test/store:1.0.0"))
+	p.Image = "theseus"
+	c.Status.Attempt = &v1alpha1.Attempt{Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhaseRunning, To: c.Spec.Version, Target: v1alpha1.Pinned{Spec: c.Spec},
+		Hops: []v1alpha1.HopStatus{{To: c.Spec.Version, Edge: -1}}, Steps: []v1alpha1.StepStatus{{Kind: upgrade.KindPreflight, Phase: v1alpha1.StepRunning}}}
+	look := lookAt(t, p, s)
+	if out := look.Prepared[look.Configured["standin"]]; out.Phase != upgrade.Succeeded {
+		t.Errorf("got %+v, want that nothing is to be prepared", look.Prepared)
+	}
+	c.Status.Attempt.Kind = v1alpha1.AttemptUpgrade
+	if got := lookAt(t, p, s).Prepared; len(got) > 0 {
+		t.Errorf("an upgrade finds %v prepared", got)
+	}
+}
+
+// TestBlockedIsLookedAtAgain is about a StatefulSet that is not there yet: nothing tells of it when it comes.
+func TestBlockedIsLookedAtAgain(t *testing.T) {
+	if got := atRest(runner.Pass{Look: &upgrade.Look{Blocked: map[string]string{"kv": "make it"}}}); got != lookNowAndThen {
+		t.Errorf("looked at again after %s", got)
+	}
+	if got := atRest(runner.Pass{Look: &upgrade.Look{}}); got != 0 {
+		t.Errorf("an idle Cluster is looked at again after %s", got)
+	}
+}
