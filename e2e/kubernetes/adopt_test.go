@@ -117,8 +117,8 @@ func TestAdoptOrder(t *testing.T) {
 		t.Errorf("replaced were %v, want all three, one after the other", got)
 	}
 
-	c.setVersion("1.1.0-nowhere", "1.1.0")
-	c.await("kv", "pauses before a member goes", pausedWith("ImagePullBackOff"))
+	c.setImage("127.0.0.1:1/standin:1.1.0", "1.1.0") // nobody listens there
+	c.await("kv", "pauses before a member goes", pausedWith("ImagePull"))
 	c.setVersion("1.0.1", "1.0.1")
 	c.ends(v1alpha1.PhaseAborted, "1.0.1")
 
@@ -149,12 +149,16 @@ func (c *cluster) patchSet(name, text string) {
 }
 
 // setVersion changes the stand-in's template as a chart does.
-func (c *cluster) setVersion(tag, arg string) {
+func (c *cluster) setVersion(tag, version string) {
 	c.t.Helper()
-	args := append([]string{"--name=$(POD)", "--listen=0.0.0.0:7000", "--data=/data", "--peers=shop-0=shop-0.shop:7000,shop-1=shop-1.shop:7000,shop-2=shop-2.shop:7000"},
-		strings.Fields("--version="+arg)...)
+	c.setImage("lab.test/standin:"+tag, version)
+}
+
+func (c *cluster) setImage(image, version string) {
+	c.t.Helper()
+	args := []string{"--name=$(POD)", "--version=" + version, "--listen=0.0.0.0:7000", "--data=/data", "--peers=shop-0=shop-0.shop:7000,shop-1=shop-1.shop:7000,shop-2=shop-2.shop:7000"}
 	text, err := json.Marshal(map[string]any{"spec": map[string]any{"template": map[string]any{"spec": map[string]any{"containers": []any{
-		map[string]any{"name": "store", "image": "lab.test/standin:" + tag, "args": args}}}}}})
+		map[string]any{"name": "store", "image": image, "args": args}}}}}})
 	must(c.t, err)
 	c.patchSet("shop", string(text))
 }
