@@ -93,6 +93,7 @@ func (v *validator) components() {
 		v.start(path, name, own, component != nil)
 		v.template(path+".image", name, own.Image, component != nil)
 		v.tls(path+".tls", name, own.TLS, component)
+		v.adopt(path, name, own, component)
 	}
 }
 

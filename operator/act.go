@@ -21,7 +21,7 @@ import (
 func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) error {
 	switch i.Act {
 	case v1alpha1.ActConfigure, v1alpha1.ActPrepare, v1alpha1.ActStart:
-		b, err := p.blueprintOf(s, i, pinned)
+		b, err := p.blueprintOf(ctx, s, i, pinned)
 		if err != nil {
 			return err
 		}
@@ -47,10 +47,17 @@ func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent, re
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
 	case v1alpha1.ActConfigure:
-		if err := p.configure(ctx, b); err != nil {
+		configure := p.configure
+		if b.adopted != nil {
+			configure = p.configureAdopted
+		}
+		if err := configure(ctx, b); err != nil {
 			return err
 		}
 		return p.forgetPulls(ctx, b.component.Name(), "")
+	}
+	if b.adopted != nil {
+		return nil // it makes the pod that is missing, and where it is missing itself nobody knows what it was
 	}
 	return p.start(ctx, b, i, renews)
 }

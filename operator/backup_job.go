@@ -1,12 +1,14 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -191,7 +193,7 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 		return nil, nil, refusal{errors.New("there is no place for it: set spec.place, or spec.backup of the Cluster")}
 	}
 	order.URL, order.Key = place.URL, keyFile(place)
-	job, err := r.jobFor(b, c, scene.System, order, place)
+	job, err := r.jobFor(ctx, b, c, scene.System, order, place)
 	return job, order, err
 }
 
@@ -210,20 +212,46 @@ func (r *Reconciler) sceneOf(ctx context.Context, key types.NamespacedName) (*v1
 	if err != nil {
 		return nil, runner.Scene{}, err
 	}
+	if err := See(ctx, r.Live, sys, c); err != nil {
+		return nil, runner.Scene{}, err
+	}
 	return c, runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}, nil
 }
 
-func (r *BackupReconciler) jobFor(b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder, place *v1alpha1.BackupPlace) (*batchv1.Job, error) {
-	comp := sys.Component(order.Member.Component)
-	print := &blueprint{cluster: c, system: sys, component: comp, spec: &c.Spec, version: order.Member.Version}
-	t, err := print.template()
-	if err == nil { // in the Job the files are those of the pods
-		err = print.secure(append(order.All, &order.Member)...)
+// podLike is the pod of the member that a backup is taken from, with the container of the member first. An adopted one is read: its template may be
+// of another version by now.
+func (r *BackupReconciler) podLike(ctx context.Context, b *blueprint, member *system.Member) (*corev1.PodTemplateSpec, error) {
+	own := b.own().Adopt
+	if own == nil {
+		t, err := b.template()
+		if err != nil {
+			return nil, refusal{err}
+		}
+		return &t, nil
 	}
+	pod := &corev1.Pod{}
+	if err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.cluster.Namespace, Name: member.Name}, pod); err != nil {
+		return nil, err
+	}
+	name := ContainerOf(own, b.component.Name(), pod.Spec.Containers)
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == name })
+	if i < 0 {
+		return nil, refusal{fmt.Errorf("pod %s has no container %s", pod.Name, cmp.Or(own.Container, b.component.Name()))}
+	}
+	pod.Spec.Containers[0] = pod.Spec.Containers[i]
+	return &corev1.PodTemplateSpec{Spec: pod.Spec}, nil
+}
+
+func (r *BackupReconciler) jobFor(ctx context.Context, b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder, place *v1alpha1.BackupPlace) (*batchv1.Job, error) {
+	print := &blueprint{cluster: c, system: sys, component: sys.Component(order.Member.Component), spec: &c.Spec, version: order.Member.Version}
+	like, err := r.podLike(ctx, print, &order.Member)
 	if err != nil {
+		return nil, err
+	}
+	if err := print.secure(append(order.All, &order.Member)...); err != nil { // in the Job the files are those of the pods
 		return nil, refusal{err}
 	}
-	pod, command := r.inMembersImage(&t, sys, BackupCommand)
+	pod, command := r.inMembersImage(like, sys, BackupCommand)
 	return jobOf(b.Namespace, pod, work{name: jobName("backup", b.UID), container: jobContainer, labels: map[string]string{"theseus.dev/backup-of": c.Name},
 		owner: ownedBy(v1alpha1.KindBackup, b), command: command, order: order, place: place, uid: b.UID})
 }

@@ -62,6 +62,15 @@ func (l *Library) Known(ctx context.Context, name string) (*system.System, error
 	return s, nil
 }
 
+// see is See with the System of the Cluster.
+func (l *Library) see(ctx context.Context, c *v1alpha1.Cluster) error {
+	sys, err := l.Known(ctx, c.Spec.System)
+	if err != nil {
+		return err
+	}
+	return See(ctx, l.Live, sys, c)
+}
+
 // bareSystem leaves out what the API server added, so that the same content has the same hash everywhere.
 func bareSystem(s *v1alpha1.System) *v1alpha1.System {
 	return &v1alpha1.System{

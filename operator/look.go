@@ -25,7 +25,7 @@ import (
 
 // Look is part of runner.Platform. All of it is read from the API server, not from a cache.
 func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, error) {
-	look := upgrade.Look{Complete: true, Configured: map[string]string{}}
+	look := upgrade.Look{Complete: true, Configured: map[string]string{}, Blocked: map[string]string{}}
 	pods := &corev1.PodList{}
 	if err := p.Live.List(ctx, pods, client.InNamespace(p.Key.Namespace), client.MatchingLabels{clusterLabel: p.Key.Name}); err != nil {
 		return look, fmt.Errorf("list pods: %w", err)
@@ -33,13 +33,17 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 	hosts := map[string]string{}
 	p.rooms = map[string]room{}
 	for _, c := range s.System.Components() {
-		if err := p.component(ctx, s, c, pods.Items, &look, hosts); err != nil {
+		add := p.component
+		if s.Cluster.Spec.Components[c.Name()].Adopt != nil {
+			add = p.adoptedComponent
+		}
+		if err := add(ctx, s, c, pods, &look, hosts); err != nil {
 			return look, err
 		}
 	}
 	p.know(hosts)
 	p.unlock(ctx, s, look.Members)
-	p.forgetWords(pods.Items)
+	p.forgetPods(pods.Items)
 	p.question(ctx, s, look.Members)
 	if err := p.outcomes(ctx, s, &look); err != nil {
 		return look, err
@@ -70,7 +74,7 @@ func (p *Platform) remember(members []upgrade.Member) {
 }
 
 // component adds the members of one component: those of the pods, and one that is absent for each that has none.
-func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods []corev1.Pod, look *upgrade.Look, hosts map[string]string) error {
+func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods *corev1.PodList, look *upgrade.Look, hosts map[string]string) error {
 	revision, guarded, err := p.configured(ctx, s, c)
 	if err != nil {
 		return err
@@ -79,7 +83,7 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 		look.Configured[c.Name()] = revision
 	}
 	replicas := upgrade.Replicas(&s.Cluster.Spec, c)
-	members, err := p.membersOf(ctx, c, pods, replicas)
+	members, err := p.membersOf(ctx, c, pods.Items, replicas)
 	if err != nil {
 		return err
 	}
@@ -97,7 +101,11 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 		delete(members, ordinal)
 	}
 	for ordinal, pod := range members {
-		m := p.member(ctx, c, pod, ordinal)
+		m := p.member(ctx, p.view(c, memberName(p.Key.Name, c.Name(), ordinal), ordinal), c.Name(), pod)
+		m.Revision, m.View.Version = pod.Annotations[revisionAnnotation], pod.Annotations[versionAnnotation]
+		if !stateful(c) {
+			m.View.Host = pod.Status.PodIP
+		}
 		m.Volume = vols.name(m.View.Name)
 		p.rooms[m.View.Name] = room{pod: pod.Name, container: c.Name(), uid: pod.UID}
 		if pod.Status.PodIP != "" {
@@ -192,14 +200,10 @@ func (p *Platform) view(c *system.Component, member string, ordinal int) system.
 	return m
 }
 
-// member is what a pod shows without asking it.
-func (p *Platform) member(ctx context.Context, c *system.Component, pod *corev1.Pod, ordinal int) upgrade.Member {
-	m := upgrade.Member{View: p.view(c, memberName(p.Key.Name, c.Name(), ordinal), ordinal), Incarnation: string(pod.UID), Revision: pod.Annotations[revisionAnnotation]}
-	m.View.Version = pod.Annotations[versionAnnotation]
-	if !stateful(c) {
-		m.View.Host = pod.Status.PodIP
-	}
-	st := containerOf(pod, c.Name())
+// member is what a pod and its container of the member show without asking it.
+func (p *Platform) member(ctx context.Context, view system.Member, container string, pod *corev1.Pod) upgrade.Member {
+	m := upgrade.Member{View: view, Incarnation: string(pod.UID)}
+	st := containerOf(pod, container)
 	if st != nil {
 		m.Crashes = st.RestartCount
 	}
@@ -211,7 +215,7 @@ func (p *Platform) member(ctx context.Context, c *system.Component, pod *corev1.
 		m.Message = joined(m.Message, why)
 	}
 	if m.Crashes > 0 {
-		m.Message = joined(m.Message, p.lastWords(ctx, pod, c.Name(), m.Crashes))
+		m.Message = joined(m.Message, p.lastWords(ctx, pod, container, m.Crashes))
 	}
 	return m
 }
@@ -335,11 +339,13 @@ func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod, container str
 	return text
 }
 
-// forgetWords lets go of what pods said that are gone.
-func (p *Platform) forgetWords(pods []corev1.Pod) {
-	maps.DeleteFunc(p.words, func(uid types.UID, _ words) bool {
+// forgetPods lets go of what is known of pods that are gone.
+func (p *Platform) forgetPods(pods []corev1.Pod) {
+	gone := func(uid types.UID) bool {
 		return !slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.UID == uid })
-	})
+	}
+	maps.DeleteFunc(p.words, func(uid types.UID, _ words) bool { return gone(uid) })
+	maps.DeleteFunc(p.made, func(uid types.UID, _ *made) bool { return gone(uid) })
 }
 
 func (p *Platform) previousLog(ctx context.Context, pod *corev1.Pod, container string) string {

@@ -102,7 +102,7 @@ func (o *Options) manager(scheme *runtime.Scheme) ctrl.Options {
 		// Only what belongs to a Cluster is held in memory, and without what nobody reads.
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}:         {Label: member(), Transform: thin},
-			&appsv1.StatefulSet{}: {Label: managed(), Transform: thin},
+			&appsv1.StatefulSet{}: {Label: member(), Transform: thin}, // adopted ones too
 			&appsv1.Deployment{}:  {Label: managed(), Transform: thin},
 			&batchv1.Job{}:        {Label: managed(), Transform: thin},
 		},

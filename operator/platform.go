@@ -42,6 +42,8 @@ type Platform struct {
 	blocked  map[string]string         // why the eviction of a pod was refused, by UID
 	words    map[types.UID]words       // of pods that ended
 	rooms    map[string]room           // by member, in the last look
+	made     map[types.UID]*made       // what adopted pods were made from
+	conflict map[string]conflict       // why an adopted StatefulSet was not written, by component
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host
@@ -113,7 +115,7 @@ func (p *Platform) know(hosts map[string]string) {
 }
 
 // blueprintOf finds what an intent's revision is made from.
-func (p *Platform) blueprintOf(s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) (*blueprint, error) {
+func (p *Platform) blueprintOf(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) (*blueprint, error) {
 	if pinned == nil || s.Systems[pinned.System.Hash] == nil {
 		return nil, fmt.Errorf("%s %s%s: nothing knows any more what revision %s was made from", i.Act, i.Component, i.Member, i.Revision)
 	}
@@ -122,6 +124,15 @@ func (p *Platform) blueprintOf(s runner.Scene, i v1alpha1.Intent, pinned *v1alph
 	if c == nil {
 		return nil, fmt.Errorf("%s: system %s has no component %q", i.Act, sys.Name(), i.Component)
 	}
-	return &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, revision: i.Revision, version: i.Version,
-		hold: hold{onlyOn: i.OnlyOn, neverOn: i.NeverOn, alone: together(s)}}, nil
+	b := &blueprint{cluster: s.Cluster, system: sys, component: c, spec: &pinned.Spec, restart: pinned.Restart, revision: i.Revision, version: i.Version,
+		hold: hold{onlyOn: i.OnlyOn, neverOn: i.NeverOn, alone: together(s)}}
+	if b.own().Adopt == nil {
+		return b, nil
+	}
+	var err error
+	b.adopted, err = p.adoptedSet(ctx, s.Cluster, c)
+	if err == nil && b.adopted == nil {
+		err = fmt.Errorf("%s: %s is not there", i.Act, b.own().Adopt.Object())
+	}
+	return b, err
 }

@@ -123,6 +123,7 @@ func (p *Platform) preparedOutcomes(ctx context.Context, s runner.Scene) (map[st
 	if p.Image == "" {
 		return p.unprepared(s), nil
 	}
+	adoptedAsIs(s, out)
 	list, err := p.pulls(ctx)
 	if err != nil {
 		return nil, err
@@ -148,6 +149,19 @@ func (p *Platform) unprepared(s runner.Scene) map[string]upgrade.Outcome {
 		}
 	}
 	return out
+}
+
+// adoptedAsIs counts as ready what runs already and is only to be adopted.
+func adoptedAsIs(s runner.Scene, out map[string]upgrade.Outcome) {
+	a := s.Cluster.Status.Attempt
+	if a == nil || a.Kind != v1alpha1.AttemptCreate {
+		return
+	}
+	for _, c := range s.System.Components() {
+		if a.Target.Spec.Components[c.Name()].Adopt != nil {
+			out[s.System.Revision(&a.Target, c.Name(), a.To)] = upgrade.Outcome{Phase: upgrade.Succeeded, Message: "it runs already"}
+		}
+	}
 }
 
 // unfinished says that a step of this kind is neither done nor undone.

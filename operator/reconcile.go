@@ -77,14 +77,15 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.StatefulSet{}).
 		Owns(&appsv1.Deployment{}).
-		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfPod)).
+		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)). // adopted ones have no owner
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
 		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
 }
 
-func clusterOfPod(_ context.Context, o client.Object) []reconcile.Request {
+func clusterOfLabel(_ context.Context, o client.Object) []reconcile.Request {
 	name := o.GetLabels()[clusterLabel]
 	if name == "" {
 		return nil
@@ -131,9 +132,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: lookSoon}, nil
 }
 
-// atRest is when to look again although nothing is to be done: at a failed attempt now and then, because its cluster may heal; else not
-// until something changes.
+// atRest is when to look again although nothing is to be done: at a failed attempt now and then, because its cluster may heal, and at a workload
+// to be adopted, which may not be there yet; else not until something changes.
 func atRest(p runner.Pass) time.Duration {
+	if len(p.Look.Blocked) > 0 {
+		return lookNowAndThen
+	}
 	if a := p.Status.Attempt; a != nil && a.Phase == v1alpha1.PhasePaused && a.Failure != nil {
 		return lookNowAndThen
 	}
@@ -178,11 +182,12 @@ func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 	if r.drivers == nil {
 		r.drivers = map[types.NamespacedName]*driver{}
 	}
-	state := &State{API: r.API, Live: r.Live, Key: key}
+	library := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}
+	state := &State{API: r.API, Live: r.Live, Key: key, See: library.see}
 	platform := r.platformFor(key)
 	d := &driver{uid: uid, platform: platform}
 	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.watcher(),
-		Library: &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}}
+		Library: library}
 	r.drivers[key] = d
 	return d
 }

@@ -32,6 +32,8 @@ type State struct {
 	API  client.Client
 	Live client.Reader
 	Key  types.NamespacedName
+	// See, if set, fills in what adopted workloads say. Nothing of it is written to the object's spec.
+	See func(context.Context, *v1alpha1.Cluster) error
 
 	last *v1alpha1.Cluster // as last read or written, with its resource version
 }
@@ -71,6 +73,11 @@ func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	}
 	if err != nil {
 		return nil, "", err
+	}
+	if s.See != nil && adopts(c) {
+		if err := s.See(ctx, c); err != nil {
+			return nil, "", err
+		}
 	}
 	return c, mark(&c.Status), nil
 }

@@ -42,9 +42,11 @@ type blueprint struct {
 	system    *system.System
 	component *system.Component
 	spec      *v1alpha1.ClusterSpec // pinned
+	restart   int64                 // pinned
 	revision  string
 	version   string
 	hold      hold
+	adopted   *adopted // nil for what the operator makes
 }
 
 func (b *blueprint) own() v1alpha1.ComponentSpec { return b.spec.Components[b.component.Name()] }
@@ -140,6 +142,9 @@ func literal(text string) string {
 
 // template is the pod template: ours, then the System's overlay, then the Cluster's, then what must be ours.
 func (b *blueprint) template() (corev1.PodTemplateSpec, error) {
+	if b.adopted != nil {
+		return b.adoptedTemplate()
+	}
 	p, err := b.process()
 	if err != nil {
 		return corev1.PodTemplateSpec{}, err

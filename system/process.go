@@ -141,6 +141,9 @@ func (s *System) Revision(p *v1alpha1.Pinned, component, version string) string 
 		return ""
 	}
 	own := p.Spec.Components[component]
+	if own.Adopt != nil {
+		return s.adoptedRevision(p, component, version)
+	}
 	source, _ := s.programOf(&p.Spec, version)
 	parts := []any{
 		version, p.Restart, s.programTemplate(c), s.api.Versions.Image, source,

@@ -37,11 +37,17 @@ func (e *RefusedError) Error() string {
 
 // begin is the pass without an attempt: is there anything to do?
 func (d *Decider) begin(s *Scene) Decision {
+	if err := s.blocked(); err != nil {
+		return s.refused(err)
+	}
 	kind, err := s.wish()
 	switch {
 	case err != nil:
 		return s.refused(err)
 	case kind == "":
+		if i := s.reconfigure(); i != nil {
+			return Decision{Situation: Repairing, Act: i}
+		}
 		return s.repair()
 	}
 	return d.start(s, kind, 0)
@@ -140,6 +146,9 @@ func (s *Scene) allAbsent() bool {
 // checkScale refuses another number of members: joining and leaving a group needs steps that are not built yet.
 func checkScale(sys *system.System, want, have *v1alpha1.ClusterSpec) error {
 	for _, c := range sys.Components() {
+		if want.Components[c.Name()].Adopt != nil {
+			continue // somebody else makes and removes its members
+		}
 		if w, h := c.Replicas(want), c.Replicas(have); w != h {
 			return &RefusedError{Field: "spec.components." + c.Name() + ".replicas", Value: itoa(w),
 				Reason: fmt.Sprintf("the number of members cannot change yet (it is %d)", h), Remedy: "set it back to " + itoa(h)}
@@ -241,6 +250,9 @@ func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
 		}
 	}
 	spec := &a.Target.Spec
+	if err := checkAdopted(sys, spec, a); err != nil {
+		return err
+	}
 	for _, h := range a.Hops {
 		if err := checkVolumes(sys, spec, &h); err != nil {
 			return err
@@ -350,7 +362,7 @@ func (d *Decider) followSpec(s *Scene) bool {
 		return false
 	}
 	if s.sys.SameVersion(want, a.Base.Spec.Version) {
-		end, why := v1alpha1.PhaseRolledBack, "spec.version was set back to "+want
+		end, why := v1alpha1.PhaseRolledBack, s.versionField()+" was set back to "+want
 		if !a.Disrupted {
 			end = v1alpha1.PhaseAborted
 		}
@@ -362,7 +374,7 @@ func (d *Decider) followSpec(s *Scene) bool {
 	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
 		return false // so is what no path leads to
 	}
-	return d.turnBack(s, v1alpha1.PhaseSuperseded, "spec.version was set to "+want+" before anything was disrupted") == nil
+	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
 }
 
 // leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
@@ -474,6 +486,8 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 	}
 	o, n := old.DeepCopy(), new.DeepCopy()
 	o.Upgrade, n.Upgrade = v1alpha1.UpgradePolicy{}, v1alpha1.UpgradePolicy{}
+	o.Forget()
+	n.Forget()
 	if field := firstDifference(o, n); field != "" {
 		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change",
 			Remedy: "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"}

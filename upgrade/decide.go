@@ -156,6 +156,9 @@ func (d *Decider) decide(s *Scene) Decision {
 		s.open()
 		return Decision{Situation: s.situation(), Again: true}
 	}
+	if s.followTemplates() {
+		return Decision{Situation: s.situation(), Again: true}
+	}
 	switch {
 	case s.attempt == nil:
 		return d.begin(s)
@@ -449,7 +452,7 @@ func (s *Scene) again(i *v1alpha1.Intent) bool {
 }
 
 func (s *Scene) neverSeen(i *v1alpha1.Intent) Move {
-	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline()))
+	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline())+note(s.in.Said))
 }
 
 // intend records an act before it is done. The same act wanted again keeps its id, and is waited for.
@@ -536,6 +539,10 @@ func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
 		return
 	}
 	s.noteFailed()
+	if object := s.foreignObject(); object != "" {
+		s.rest(v1alpha1.PhasePaused, f.Message+"; "+object+" is somebody else's to change: set its template back, or correct it")
+		return
+	}
 	if s.Policy().OnFailure == v1alpha1.FailurePauses {
 		s.rest(v1alpha1.PhasePaused, f.Message)
 		return

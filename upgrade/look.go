@@ -33,6 +33,9 @@ type Look struct {
 	Members []Member
 	// Configured is the revision that a new process of each component would get.
 	Configured map[string]string
+	// Blocked says by component what a person has to do before anything is done to its members, and how. Only adopted workloads
+	// are ever blocked.
+	Blocked map[string]string
 	// Prepared says by revision whether what it needs is on every machine.
 	Prepared map[string]Outcome
 	// Runs by intent id. A run that is not there was never begun.
@@ -135,7 +138,7 @@ func (g *group) unavailable(without string) (n int, names []string) {
 	return n, names
 }
 
-// MemberName is the name of a member: cluster, component and ordinal.
+// MemberName is the name of a member that was not adopted: cluster, component and ordinal.
 func MemberName(cluster, component string, ordinal int) string {
 	return cluster + "-" + component + "-" + itoa(ordinal)
 }
@@ -144,7 +147,7 @@ func MemberName(cluster, component string, ordinal int) string {
 func Replicas(spec *v1alpha1.ClusterSpec, c *system.Component) int { return c.Replicas(spec) }
 
 // gather judges the members of one component: the wanted ones in order, then any others.
-func gather(l *Look, cluster string, c *system.Component, replicas int, base system.Scope) *group {
+func gather(l *Look, in *v1alpha1.Cluster, c *system.Component, replicas int, base system.Scope) *group {
 	g := &group{comp: c}
 	byName := map[string]*Member{}
 	for i := range l.Members {
@@ -153,7 +156,7 @@ func gather(l *Look, cluster string, c *system.Component, replicas int, base sys
 		}
 	}
 	for i := range replicas {
-		name := MemberName(cluster, c.Name(), i)
+		name := in.Spec.MemberName(in.Name, c.Name(), i)
 		m := byName[name]
 		if m == nil {
 			m = missing(l, name, c.Name(), i)

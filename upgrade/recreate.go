@@ -65,8 +65,8 @@ func (r recreate) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	g := s.group(st.Component)
 	revision, version := s.wanted(st.Component)
 	s.noteFinalized()
-	if s.in.Look.Configured[st.Component] != revision {
-		return Do(configureIntent(s, st.Component))
+	if m := s.configure(st.Component); m.Kind != MoveDone {
+		return m
 	}
 	if !s.in.Look.Complete {
 		return WaitFirmly("platform", "look", "the list of members is not complete")

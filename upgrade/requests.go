@@ -196,6 +196,9 @@ func (d *Decider) askRestart(s *Scene) (string, error) {
 	if s.status.Applied == nil {
 		return "", fmt.Errorf("the cluster was never started")
 	}
+	if object := s.foreignObject(); object != "" {
+		return "", fmt.Errorf("%s is somebody else's to change: change its template there, and its members are replaced in order", object)
+	}
 	in := *s.in
 	in.Cluster = s.in.Cluster.DeepCopy()
 	in.Cluster.Spec.Version = s.status.Applied.Spec.Version // a restart changes no version

@@ -95,8 +95,8 @@ func (r roll) walk(s *Scene, st *v1alpha1.StepStatus) Move {
 	w.revision, w.version = s.wanted(st.Component)
 	w.tell()
 	s.noteFinalized()
-	if got := s.in.Look.Configured[st.Component]; got != w.revision {
-		return Do(configureIntent(s, st.Component))
+	if m := s.configure(st.Component); m.Kind != MoveDone {
+		return m
 	}
 	if m := w.faults(); m.Kind != MoveDone {
 		return m

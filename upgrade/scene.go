@@ -135,7 +135,7 @@ func (s *Scene) group(component string) *group {
 		return g
 	}
 	c := s.sys.Component(component)
-	g := gather(&s.in.Look, s.in.Cluster.Name, c, s.replicas(c), s.scope())
+	g := gather(&s.in.Look, s.in.Cluster, c, s.replicas(c), s.scope())
 	s.groups[component] = g
 	return g
 }

@@ -55,6 +55,7 @@ func checkTogether(sys *system.System, have, want *v1alpha1.ClusterSpec, hops []
 	o, n := have.DeepCopy(), want.DeepCopy()
 	for _, s := range []*v1alpha1.ClusterSpec{o, n} {
 		s.Options, s.Programs, s.Backup = nil, nil, nil
+		s.Forget()
 	}
 	if field := firstDifference(o, n); field != "" {
 		return &RefusedError{Field: "spec." + field, Reason: fmt.Sprintf("it changes together with the version, %s to %s", have.Version, want.Version), Remedy: alone(listed)}

@@ -55,6 +55,7 @@ type Scenario struct {
 	runs       map[int64]upgrade.Outcome
 	backups    map[string]upgrade.Outcome
 	prepared   map[string]upgrade.Outcome
+	blocked    string // what a person has to do to the adopted workload of kv
 	lost       bool
 	incomplete bool
 	level      string
@@ -136,6 +137,10 @@ func (s *Scenario) play(cmd string, args []string, input string) error {
 		return s.setCluster(args, input)
 	case "edit":
 		return s.edit(input)
+	case "template":
+		return s.setTemplate(args)
+	case "blocked":
+		s.blocked = strings.Join(args, " ")
 	case "member":
 		return s.setMember(args)
 	case "bad":
@@ -274,7 +279,7 @@ func (s *Scenario) setCluster(args []string, input string) error {
 			s.configured[c.Name()] = rev
 		}
 		for i := range c.Replicas(&s.cluster.Spec) {
-			a := &actor{name: upgrade.MemberName("c", c.Name(), i), component: c.Name(), ordinal: i, state: upgrade.ProcessAbsent}
+			a := &actor{name: s.cluster.Spec.MemberName("c", c.Name(), i), component: c.Name(), ordinal: i, state: upgrade.ProcessAbsent}
 			if running {
 				a.state, a.inc, a.rev, a.version, a.says, a.ready = upgrade.ProcessRunning, 1, rev, s.cluster.Spec.Version, s.cluster.Spec.Version, true
 			}
@@ -283,6 +288,20 @@ func (s *Scenario) setCluster(args []string, input string) error {
 	}
 	s.stored = *s.cluster.Status.DeepCopy()
 	s.elect()
+	return nil
+}
+
+// setTemplate changes the template of the adopted workload of kv: somebody else does so. Where the template says the version, the version changes too.
+func (s *Scenario) setTemplate(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("want: template VERSION SUM")
+	}
+	s.cluster.Spec.See("kv", args[1], s.cluster.Spec.Components["kv"].Replicas)
+	p := &v1alpha1.Pinned{Spec: *s.cluster.Spec.DeepCopy()}
+	if p.Spec.Version = args[0]; s.cluster.Spec.Foreign("kv") {
+		s.cluster.Spec.Version = args[0]
+	}
+	s.configured["kv"] = s.sys.Revision(p, "kv", args[0])
 	return nil
 }
 
@@ -411,6 +430,9 @@ func (s *Scenario) elect() {
 
 func (s *Scenario) look() upgrade.Look {
 	l := upgrade.Look{Complete: !s.incomplete, Configured: maps.Clone(s.configured), Runs: maps.Clone(s.runs), Backups: maps.Clone(s.backups), Prepared: maps.Clone(s.prepared)}
+	if s.blocked != "" {
+		l.Blocked = map[string]string{"kv": s.blocked}
+	}
 	for _, a := range s.sorted() {
 		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal

@@ -27,6 +27,8 @@ type Cluster struct {
 	// +kubebuilder:validation:XValidation:rule="self.system == oldSelf.system",message="spec.system cannot change: make another Cluster",fieldPath=".system"
 	// +kubebuilder:validation:XValidation:rule="!has(self.components) || !has(oldSelf.components) || self.components.all(n, !(n in oldSelf.components) || (has(self.components[n].storage) ? self.components[n].storage : '') == (has(oldSelf.components[n].storage) ? oldSelf.components[n].storage : ''))",message="the storage of a component cannot change: the volumes of a StatefulSet stay as they were made",fieldPath=".components"
 	// +kubebuilder:validation:XValidation:rule="!has(self.components) || !has(oldSelf.components) || self.components.all(n, !(n in oldSelf.components) || (has(self.components[n].storageClass) ? self.components[n].storageClass : '') == (has(oldSelf.components[n].storageClass) ? oldSelf.components[n].storageClass : ''))",message="the storageClass of a component cannot change: the volumes of a StatefulSet stay as they were made",fieldPath=".components"
+	// +kubebuilder:validation:XValidation:rule="(!has(self.components) || self.components.all(n, !has(self.components[n].adopt) || (has(oldSelf.components) && n in oldSelf.components && has(oldSelf.components[n].adopt)))) && (!has(oldSelf.components) || oldSelf.components.all(n, !has(oldSelf.components[n].adopt) || (has(self.components) && n in self.components && has(self.components[n].adopt))))",message="adopt can neither be added nor taken away: delete the Cluster, which leaves an adopted StatefulSet and its pods alone, and make it anew",fieldPath=".components"
+	// +kubebuilder:validation:XValidation:rule="!has(self.components) || !has(oldSelf.components) || self.components.all(n, !(n in oldSelf.components) || !has(self.components[n].adopt) || !has(oldSelf.components[n].adopt) || (self.components[n].adopt.statefulSet == oldSelf.components[n].adopt.statefulSet && self.components[n].adopt.mode == oldSelf.components[n].adopt.mode && (has(self.components[n].adopt.container) ? self.components[n].adopt.container : '') == (has(oldSelf.components[n].adopt.container) ? oldSelf.components[n].adopt.container : '')))",message="of adopt only allow can change: delete the Cluster, which leaves the StatefulSet and its pods alone, and make it anew",fieldPath=".components"
 	Spec ClusterSpec `json:"spec"`
 	// Status is what Theseus knows, does, and waits for. Only Theseus writes it.
 	// +optional
@@ -101,6 +103,9 @@ type ComponentSpec struct {
 	// +kubebuilder:validation:Type=object
 	// +optional
 	Pod *runtime.RawExtension `json:"pod,omitempty"`
+	// Adopt takes over a StatefulSet that something else made in Kubernetes, instead of making one. It can neither be added nor taken away later.
+	// +optional
+	Adopt *Adopt `json:"adopt,omitempty"`
 	// Addresses of the members on this machine, one each. Default: loopback addresses of their own.
 	// +optional
 	Addresses []string `json:"addresses,omitempty"`

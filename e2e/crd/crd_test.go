@@ -55,8 +55,14 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// judge returns what is wrong with an object, which before was another one.
-func judge(t *testing.T, file, before, after string) string {
+// clusterRules says what the CRD has against a change of a Cluster.
+func clusterRules(t *testing.T) func(new, old string) string {
+	t.Helper()
+	return rulesOf(t, "../../config/crd/theseus.dev_clusters.yaml")
+}
+
+// rulesOf says what a CRD has against a change of an object.
+func rulesOf(t *testing.T, file string) func(new, old string) string {
 	t.Helper()
 	crd := load(t, file)
 	s := crd.Spec.Validation
@@ -79,17 +85,20 @@ func judge(t *testing.T, file, before, after string) string {
 		}
 		return m
 	}
-	n := obj(after)
-	errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(before), celconfig.RuntimeCELCostBudget)
-	errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
-	got := ""
-	for _, e := range errs {
-		got += e.Error() + "\n"
+	return func(new, old string) string {
+		n := obj(new)
+		errs, _ := v.Validate(context.Background(), field.NewPath(""), st, n, obj(old), celconfig.RuntimeCELCostBudget)
+		errs = append(errs, schemavalidation.ValidateCustomResource(nil, n, sv)...)
+		got := ""
+		for _, e := range errs {
+			got += e.Error() + "\n"
+		}
+		return got
 	}
-	return got
 }
 
 func TestRules(t *testing.T) {
+	against := clusterRules(t)
 	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {storage: 1Gi, storageClass: a}}, backup: {url: 'file:///b', claim: c, secret: {name: x}}}}"
 	for _, tc := range []struct{ from, to, want string }{
 		{"", "", ""},
@@ -100,6 +109,8 @@ func TestRules(t *testing.T) {
 		{"3.6.0", "3.7.0", ""},
 		{"components: {etcd: {storage: 1Gi, storageClass: a}}, ", "", ""},
 		{"components: {etcd", "components: {proxy: {storage: 1Gi}, etcd", ""},
+		{"storage: 1Gi, storageClass: a", "storage: 1Gi, storageClass: a, adopt: {statefulSet: e, mode: Order}", "adopt can neither be added nor taken away"},
+		{"components: {etcd", "components: {proxy: {adopt: {statefulSet: e, mode: Order}}, etcd", "adopt can neither be added nor taken away"},
 		{"name: kv", "name: " + strings.Repeat("k", 41), "longer than 40"},
 		{"name: kv", "name: k.v", "no DNS label"},
 		{"file:///b", "s3://b", "a claim is only for"},
@@ -109,7 +120,28 @@ func TestRules(t *testing.T) {
 		{"storage: 1Gi", "replicas: 0, storage: 1Gi", "spec.components.etcd.replicas"},
 		{"backup:", "upgrade: {pauseAfter: -1}, backup:", "pauseAfter"},
 	} {
-		got := judge(t, "../../config/crd/theseus.dev_clusters.yaml", good, strings.Replace(good, tc.from, tc.to, 1))
+		got := against(strings.Replace(good, tc.from, tc.to, 1), good)
+		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
+			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
+		}
+	}
+}
+
+func TestAdoptRules(t *testing.T) {
+	against := clusterRules(t)
+	const good = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, components: {etcd: {adopt: {statefulSet: e, mode: Version, container: c}}}}}"
+	for _, tc := range []struct{ from, to, want string }{
+		{"", "", ""},
+		{"mode: Version", "mode: Version, allow: [TakeImage, SwitchToOnDelete]", ""},
+		{"mode: Version", "mode: Version, allow: [All]", "allow"},
+		{"mode: Version", "mode: Order", "of adopt only allow can change"},
+		{"statefulSet: e", "statefulSet: f", "of adopt only allow can change"},
+		{", container: c", "", "of adopt only allow can change"},
+		{"adopt: {statefulSet: e, mode: Version, container: c}", "", "adopt can neither be added nor taken away"},
+		{"etcd: {adopt: {statefulSet: e, mode: Version, container: c}}", "", "adopt can neither be added nor taken away"},
+		{", components: {etcd: {adopt: {statefulSet: e, mode: Version, container: c}}}", "", "adopt can neither be added nor taken away"},
+	} {
+		got := against(strings.Replace(good, tc.from, tc.to, 1), good)
 		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
 			t.Errorf("%s -> %s: got %q", tc.from, tc.to, got)
 		}
@@ -118,6 +150,7 @@ func TestRules(t *testing.T) {
 
 // TestRestoreRules shows that a Restore has one source.
 func TestRestoreRules(t *testing.T) {
+	against := rulesOf(t, "../../config/crd/theseus.dev_restores.yaml")
 	for spec, want := range map[string]string{
 		"backup: b": "",
 		"from: {place: {url: 's3://b'}, name: kv}":            "",
@@ -127,7 +160,7 @@ func TestRestoreRules(t *testing.T) {
 		"from: {place: {url: 's3://b'}, name: ''}": "spec.from.name",
 	} {
 		object := "{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: r}, spec: {cluster: kv, " + spec + "}}"
-		if got := judge(t, "../../config/crd/theseus.dev_restores.yaml", object, object); want == "" && got != "" || !strings.Contains(got, want) {
+		if got := against(object, object); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: got %q, want %q", spec, got, want)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 // measuring is a probe of the members of the Cluster kv.
 type measuring struct {
 	c      *cluster
+	claims string // selector of the members' volumes
 	probe  *probe.Probe
 	ended  chan struct{}
 	result *probe.Result
@@ -32,15 +33,21 @@ type measuring struct {
 // measure sends 200 requests a second to every member by its name, wherever its pod is.
 func (c *cluster) measure() *measuring {
 	c.t.Helper()
+	return c.measureWorkload("kv-etcd", "theseus.dev/cluster=kv")
+}
+
+// measureWorkload measures the members of any StatefulSet of three.
+func (c *cluster) measureWorkload(name, claims string) *measuring {
+	c.t.Helper()
 	var endpoints []string
 	for i := range 3 {
-		endpoints = append(endpoints, fmt.Sprintf("http://kv-etcd-%d:2379", i))
+		endpoints = append(endpoints, fmt.Sprintf("http://%s-%d:2379", name, i))
 	}
 	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50, Dial: c.dialPod})
 	must(c.t, err)
 	p, err := probe.New(d, probe.Options{Rate: 200})
 	must(c.t, err)
-	m := &measuring{c: c, probe: p, ended: make(chan struct{}), before: c.resources()}
+	m := &measuring{c: c, claims: claims, probe: p, ended: make(chan struct{}), before: c.resources(claims)}
 	ctx := context.WithoutCancel(c.t.Context())
 	go func() {
 		defer close(m.ended)
@@ -73,9 +80,9 @@ func (c *cluster) dialPod(ctx context.Context, address string) (net.Conn, error)
 }
 
 // resources are the members with their volumes, which an upgrade must not change.
-func (c *cluster) resources() []string {
+func (c *cluster) resources(claims string) []string {
 	c.t.Helper()
-	list, err := c.CoreV1().PersistentVolumeClaims(c.namespace).List(context.WithoutCancel(c.t.Context()), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=kv"})
+	list, err := c.CoreV1().PersistentVolumeClaims(c.namespace).List(context.WithoutCancel(c.t.Context()), metav1.ListOptions{LabelSelector: claims})
 	must(c.t, err)
 	var out []string
 	for _, claim := range list.Items {
@@ -95,7 +102,7 @@ func (m *measuring) judge(kv *v1alpha1.Cluster) {
 	l := m.result.Ledger
 	f := probe.Facts{TargetVersion: kv.Status.CurrentVersion}
 	f.SameData = fact(l.Keepsakes > 0 && l.KeepsakesGone == 0 && l.Unread == 0, "keys from before the baseline are as they were")
-	f.SameResources = fact(slices.Equal(m.before, m.c.resources()) && len(m.before) == 3, "the same claims")
+	f.SameResources = fact(slices.Equal(m.before, m.c.resources(m.claims)) && len(m.before) == 3, "the same claims")
 	f.ConfigUnedited = fact(kv.Status.Applied != nil, "options and arguments are those of the spec")
 	overrides := 0
 	for _, a := range kv.Status.Attempts {

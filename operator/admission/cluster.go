@@ -22,6 +22,8 @@ type ClusterFacts struct {
 	PinnedErr error
 	// Place is about spec.backup.
 	Place PlaceFacts
+	// Adopted are the StatefulSets that the Cluster adopts, by component. They are looked at where it is created.
+	Adopted map[string]AdoptedFacts
 	// Others are the Clusters of the namespace whose names may collide; OthersErr is set where nobody knows them.
 	Others    []Other
 	OthersErr error
@@ -124,6 +126,7 @@ func remainder(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
 	c := v1alpha1.Cluster{Spec: *spec.DeepCopy()}
 	manifest.DefaultCluster(&c)
 	c.Spec.Version, c.Spec.Upgrade = "", v1alpha1.UpgradePolicy{}
+	c.Spec.Forget()
 	for name, component := range c.Spec.Components {
 		if reflect.ValueOf(component).IsZero() {
 			delete(c.Spec.Components, name)
@@ -165,8 +168,9 @@ func (e *edit) whole() {
 		e.volumes()
 		e.running()
 	} else {
-		checkNames(&e.Verdict, e.new.Name, e.sys)
+		checkNames(&e.Verdict, e.new, e.sys)
 		e.others()
+		e.adopted()
 	}
 	if e.Allowed() {
 		e.planned()
@@ -180,6 +184,9 @@ func (e *edit) alone(c *v1alpha1.Cluster) []Problem {
 	v := Verdict{Problems: problemsOf("", manifest.ValidateCluster(c, e.sys).OrNil())}
 	for _, component := range e.sys.Components() {
 		path := "spec.components." + component.Name()
+		if c.Spec.Foreign(component.Name()) {
+			continue // somebody else writes its image
+		}
 		if cmp.Or(c.Spec.Components[component.Name()].Image, component.API().Image, e.sys.API().Versions.Image) == "" {
 			v.refuse(path+".image", "", "is missing, and System "+e.sys.Name()+" names no image", "write it as registry.example/"+e.sys.Name()+":${version}")
 		}
@@ -201,6 +208,7 @@ func (e *edit) immutable() {
 		if a.Storage != b.Storage {
 			e.refuse(path+".storage", b.Storage, fmt.Sprintf("cannot change (it is %q)", a.Storage), "set it back; the volumes of a StatefulSet stay as they were made")
 		}
+		e.adoptKept(path+".adopt", a.Adopt, b.Adopt)
 		if a.StorageClass != b.StorageClass {
 			e.refuse(path+".storageClass", b.StorageClass, fmt.Sprintf("cannot change (it is %q)", a.StorageClass), "set it back; the volumes of a StatefulSet stay as they were made")
 		}
@@ -303,7 +311,8 @@ func (e *edit) running() {
 	if sys == nil {
 		return
 	}
-	err := upgrade.CheckEdit(sys, st, &e.old.Spec, &e.new.Spec)
+	old, new := e.seen(e.old), e.seen(e.new)
+	err := upgrade.CheckEdit(sys, st, &old.Spec, &new.Spec)
 	if err == nil {
 		if e.same(e.old.Spec.Version, e.new.Spec.Version) {
 			e.warn("this waits until the attempt that is under way has ended (spec.upgrade.edits is Defer)")
@@ -311,7 +320,7 @@ func (e *edit) running() {
 		return
 	}
 	// What the attempt works with may always be written again, after an edit that came in while the webhook was off.
-	if target := e.defaulted(&a.Target.Spec); upgrade.CheckEdit(sys, st, target, &e.new.Spec) == nil {
+	if target := e.defaulted(&a.Target.Spec); upgrade.CheckEdit(sys, st, target, &new.Spec) == nil {
 		return
 	}
 	e.add(problemsOf("spec", err)...)
@@ -350,7 +359,7 @@ func (e *edit) planned() {
 }
 
 func (e *edit) plan(c *v1alpha1.Cluster) []Problem {
-	in := upgrade.Input{Cluster: c, System: e.sys, Systems: map[string]*system.System{e.sys.Hash(): e.sys}}
+	in := upgrade.Input{Cluster: e.seen(c), System: e.sys, Systems: map[string]*system.System{e.sys.Hash(): e.sys}}
 	maps.Copy(in.Systems, e.facts.Pinned)
 	for _, hash := range references(&c.Status) {
 		if in.Systems[hash] == nil {
@@ -395,7 +404,7 @@ func (e *edit) others() {
 		e.unknown("metadata.name", "whether it collides with another cluster", e.facts.OthersErr)
 		return
 	}
-	checkOthers(&e.Verdict, e.new.Name, e.sys, e.facts.Others)
+	checkOthers(&e.Verdict, e.new, e.sys, e.facts.Others)
 }
 
 // hint warns about what is allowed and likely not meant.
@@ -403,7 +412,8 @@ func (e *edit) hint() {
 	if !e.Allowed() || e.sys == nil {
 		return
 	}
-	e.warn(manifest.Warnings(e.new, e.sys)...)
+	e.warn(manifest.Warnings(e.seen(e.new), e.sys)...)
+	e.hintAdopted()
 	if t := e.new.Status.FailedTarget; t != "" && e.same(t, e.new.Spec.Version) {
 		e.warn(fmt.Sprintf("spec.version: the upgrade to %s failed or was taken back, and is not begun again by itself; ask for a retry once the cause is gone", t))
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -133,6 +135,65 @@ func attempt(t testing.TB, to string, disrupted bool) func(*v1alpha1.ClusterStat
 	}
 }
 
+// takes is a Cluster that adopts StatefulSet old for its component store.
+func takes(mode v1alpha1.AdoptMode, changes ...func(*v1alpha1.ComponentSpec)) func(*specs) {
+	return func(s *specs) {
+		c := v1alpha1.ComponentSpec{Adopt: &v1alpha1.Adopt{StatefulSet: "old", Mode: mode}}
+		for _, change := range changes {
+			change(&c)
+		}
+		s.Components = map[string]v1alpha1.ComponentSpec{"store": c}
+	}
+}
+
+func consents(c *v1alpha1.ComponentSpec) {
+	a := *c.Adopt
+	a.Allow = []v1alpha1.AdoptConsent{v1alpha1.TakeImage}
+	c.Adopt = &a
+}
+
+func container(name string) func(*v1alpha1.ComponentSpec) {
+	return func(c *v1alpha1.ComponentSpec) { c.Adopt.Container = name }
+}
+
+// old is the StatefulSet that is adopted here, with changes.
+func oldSet(change func(*appsv1.StatefulSet)) func(*ClusterFacts) {
+	return func(f *ClusterFacts) {
+		set := f.Adopted["store"].Value.DeepCopy()
+		change(set)
+		f.Adopted = map[string]AdoptedFacts{"store": {Value: set}}
+	}
+}
+
+// seen is what a status holds of a Cluster that adopts: a template, and the number of members.
+func seen(version string, change func(*specs)) func(*specs) {
+	return func(s *specs) {
+		change(s)
+		five := int32(5)
+		s.See("store", "sum", &five)
+		s.Version = version
+	}
+}
+
+// changed is the System store with each old text replaced by the new one that follows it.
+func changed(t testing.TB, replace ...string) func(*ClusterFacts) {
+	return func(f *ClusterFacts) {
+		f.System.Value = compile(t, strings.NewReplacer(replace...).Replace(store))
+		f.Pinned[f.System.Value.Hash()] = f.System.Value
+	}
+}
+
+// adoptedAttempt is an upgrade to 3.6.1 of a StatefulSet in mode Version.
+func adoptedAttempt(t testing.TB) func(*v1alpha1.ClusterStatus) {
+	return func(st *v1alpha1.ClusterStatus) {
+		attempt(t, "3.6.1", true)(st)
+		applied(t, seen("3.6.0", takes(v1alpha1.AdoptVersion)))(st)
+		a := st.Attempt
+		a.Base, a.Target = st.Applied.DeepCopy(), *st.Applied.DeepCopy()
+		a.Hops[0].Edge, a.Target.Spec.Version = 0, "3.6.1"
+	}
+}
+
 // row is one admission. Without old the Cluster is created.
 type row struct {
 	name     string
@@ -200,6 +261,53 @@ func rows(t testing.TB) []row {
 		{name: "secret granted", create: true, new: elsewhere, facts: func(f *ClusterFacts) { f.Place.Secret.Value.GrantedTo = "test, prod" }},
 		{name: "one member", create: true, new: replicas(1), warns: "a group of one cannot be upgraded while it serves"},
 		{name: "two problems", create: true, new: all(version("3.9.0"), option("quota", "much")), want: "spec.version: \"3.9.0\" is not listed; use one of 3.5.0, 3.5.1, 3.6.0, 3.6.1, 3.7.0, 4.0.0\nspec.options.quota:"},
+
+		// Adopting.
+		{name: "adopt: Order", create: true, new: takes(v1alpha1.AdoptOrder)},
+		{name: "adopt: Version", create: true, new: takes(v1alpha1.AdoptVersion, consents)},
+		{name: "adopt: no StatefulSet named", create: true, new: takes(v1alpha1.AdoptOrder, func(c *v1alpha1.ComponentSpec) { c.Adopt.StatefulSet = "" }), want: "spec.components.store.adopt.statefulSet: is missing"},
+		{name: "adopt: mode", create: true, new: takes("Odrer"), want: `spec.components.store.adopt.mode: "Odrer" is not known; did you mean Order`},
+		{name: "adopt: no mode", create: true, new: takes(""), want: "spec.components.store.adopt.mode: is missing"},
+		{name: "adopt: consent", create: true, new: takes(v1alpha1.AdoptOrder, func(c *v1alpha1.ComponentSpec) { c.Adopt.Allow = []v1alpha1.AdoptConsent{"OnDelete"} }), want: `spec.components.store.adopt.allow.0: "OnDelete" is not known`},
+		{name: "adopt: consent of no use", create: true, new: takes(v1alpha1.AdoptOrder, consents), want: "spec.components.store.adopt.allow: is of no use: TakeImage is for mode Version"},
+		{name: "adopt: image in Order", create: true, new: takes(v1alpha1.AdoptOrder, func(c *v1alpha1.ComponentSpec) { c.Image = "a:${version}" }), want: "spec.components.store.image: is of no use: mode Order leaves the image to whoever owns StatefulSet old"},
+		{name: "adopt: packaging", create: true, new: takes(v1alpha1.AdoptVersion, func(c *v1alpha1.ComponentSpec) { c.Storage = "1Gi" }), want: "spec.components.store.storage: is of no use: StatefulSet old says it, which is adopted; leave it away"},
+		{name: "adopt: replicas", create: true, new: takes(v1alpha1.AdoptVersion, func(c *v1alpha1.ComponentSpec) { c.Replicas = new(int32); *c.Replicas = 3 }), want: "spec.components.store.replicas: is of no use"},
+		{name: "adopt: Theseus' own field", create: true, new: takes(v1alpha1.AdoptVersion, func(c *v1alpha1.ComponentSpec) { c.Adopt.Template = "x" }), want: `spec.components.store.adopt.template: "x" is what Theseus notes in its own copies; leave it away`},
+		{name: "adopt: one for two", create: true, new: all(takes(v1alpha1.AdoptOrder), func(s *specs) { s.Components["proxy"] = s.Components["store"] }), want: `spec.components.store.adopt.statefulSet: "old" is adopted by component proxy`},
+		{name: "adopt: a Deployment's component", create: true, new: takes(v1alpha1.AdoptOrder), facts: func(f *ClusterFacts) {
+			f.System.Value = compile(t, strings.ReplaceAll(store, "{name: store, rep", "{name: store, workload: Deployment, rep"))
+		}, want: "spec.components.store.adopt: is for components that keep data"},
+		{name: "adopt: not there yet", create: true, new: takes(v1alpha1.AdoptOrder), facts: func(f *ClusterFacts) { f.Adopted = nil }, warns: "StatefulSet old is not in namespace prod yet; the Cluster waits for it"},
+		{name: "adopt: not known", create: true, new: takes(v1alpha1.AdoptOrder), facts: func(f *ClusterFacts) { f.Adopted = map[string]AdoptedFacts{"store": {Err: lost}} }, want: "spec.components.store.adopt.statefulSet: StatefulSet old is not known now", unknown: true},
+		{name: "adopt: rolls by itself", create: true, new: takes(v1alpha1.AdoptOrder), facts: oldSet(func(s *appsv1.StatefulSet) { s.Spec.UpdateStrategy.Type = "RollingUpdate" }), warns: "the update strategy of StatefulSet old is RollingUpdate; the Cluster waits until it is OnDelete"},
+		{name: "adopt: container", create: true, new: takes(v1alpha1.AdoptOrder, container("sotre")), want: `spec.components.store.adopt.container: "sotre" is no container of StatefulSet old; did you mean store`},
+		{name: "adopt: a Cluster's own", create: true, new: takes(v1alpha1.AdoptOrder), facts: oldSet(func(s *appsv1.StatefulSet) {
+			yes := true
+			s.OwnerReferences = []metav1.OwnerReference{{Kind: "Cluster", Name: "first", Controller: &yes}}
+		}), want: `spec.components.store.adopt.statefulSet: "old" was made by Cluster first`},
+		{name: "adopt: adopted already", create: true, new: takes(v1alpha1.AdoptOrder), facts: func(f *ClusterFacts) { f.Others = []Other{{Name: "first", Adopts: []string{"old"}}} }, want: `"old" is adopted by cluster first; name another one, or delete that cluster`},
+		{name: "adopt: what another will make", create: true, new: takes(v1alpha1.AdoptOrder), facts: func(f *ClusterFacts) {
+			f.Others = []Other{{Name: "o", Components: []string{"ld", "x"}}, {Name: "old", Components: []string{"x"}}}
+		}},
+		{name: "adopt: what another makes", create: true, new: takes(v1alpha1.AdoptOrder, func(c *v1alpha1.ComponentSpec) { c.Adopt.StatefulSet = "first-store" }), facts: func(f *ClusterFacts) {
+			f.Others = []Other{{Name: "first", Components: []string{"store"}}}
+		}, want: `"first-store" belongs to cluster first`},
+		{name: "what another adopts", create: true, facts: func(f *ClusterFacts) { f.Others = []Other{{Name: "first", Adopts: []string{"kv-store"}}} }, want: "collides with cluster first, which adopts StatefulSet kv-store"},
+		{name: "adopt later", status: running, old: func(s *specs) { s.Components = nil }, new: takes(v1alpha1.AdoptOrder), want: "spec.components.store.adopt: can neither be added nor taken away; delete the Cluster, which leaves"},
+		{name: "adopt: another one", old: takes(v1alpha1.AdoptVersion), new: takes(v1alpha1.AdoptVersion, func(c *v1alpha1.ComponentSpec) { c.Adopt.StatefulSet = "older" }), want: `adopt.statefulSet: "older" cannot change (it is old)`},
+		{name: "adopt: another mode", old: takes(v1alpha1.AdoptVersion), new: takes(v1alpha1.AdoptOrder), want: `adopt.mode: "Order" cannot change (it is Version)`},
+		{name: "adopt: another container", old: takes(v1alpha1.AdoptVersion), new: takes(v1alpha1.AdoptVersion, container("store")), want: `adopt.container: "store" cannot change (it is "")`},
+		{name: "adopt: version", status: applied(t, seen("3.6.0", takes(v1alpha1.AdoptVersion))), old: takes(v1alpha1.AdoptVersion), new: all(takes(v1alpha1.AdoptVersion), version("3.6.1"))},
+		{name: "adopt: version without a path", status: applied(t, seen("3.6.0", takes(v1alpha1.AdoptVersion))), old: takes(v1alpha1.AdoptVersion), new: all(takes(v1alpha1.AdoptVersion), version("4.0.0")), want: "no edges of store lead from 3.6.0 to 4.0.0"},
+		{name: "adopt: volumes made anew", status: applied(t, seen("3.6.0", takes(v1alpha1.AdoptVersion))), old: takes(v1alpha1.AdoptVersion), new: all(takes(v1alpha1.AdoptVersion), version("3.6.1")),
+			facts: changed(t, "within: Minor", "within: Minor, recreateVolumes: [store]", "name: store, rep", "name: store, settled: [{rule: all, is: size(all) > 0}], rep"), want: "makes volumes anew, which cannot be done with StatefulSet old: somebody else made it"},
+		{name: "adopt: all members at once", status: applied(t, seen("3.6.0", takes(v1alpha1.AdoptVersion))), old: takes(v1alpha1.AdoptVersion), new: all(takes(v1alpha1.AdoptVersion), version("3.6.1")),
+			facts: changed(t, "within: Minor", "within: Minor, strategy: Recreate"), want: "stops all members at once, which cannot be done with StatefulSet old"},
+		{name: "adopt: version of no effect", status: applied(t, seen("3.6.1", takes(v1alpha1.AdoptOrder))), old: takes(v1alpha1.AdoptOrder), new: all(takes(v1alpha1.AdoptOrder), version("3.5.0")), warns: "spec.version: changes nothing, because component store is adopted in mode Order"},
+		{name: "adopt: consent while an attempt runs", status: adoptedAttempt(t), old: all(takes(v1alpha1.AdoptVersion), version("3.6.1")), new: all(takes(v1alpha1.AdoptVersion, consents), version("3.6.1"))},
+		{name: "adopt: option while an attempt runs", status: adoptedAttempt(t), old: all(takes(v1alpha1.AdoptVersion), version("3.6.1")), new: all(takes(v1alpha1.AdoptVersion), version("3.6.1"), option("quota", "2")), want: "an attempt is under way"},
+		{name: "adopt: back while an attempt runs", status: adoptedAttempt(t), old: all(takes(v1alpha1.AdoptVersion), version("3.6.1")), new: takes(v1alpha1.AdoptVersion)},
 
 		// Another version.
 		{name: "upgrade", status: running, new: version("3.6.1")},
@@ -279,6 +387,10 @@ func decideRow(t testing.TB, r row) (old, new *v1alpha1.Cluster, v Verdict) {
 	facts := &ClusterFacts{System: SystemFacts{Known: Known[system.System]{Value: sys}}, Pinned: map[string]*system.System{sys.Hash(): sys}}
 	facts.Place.Secret.Value = &Secret{Keys: []string{"key.json"}}
 	facts.Place.Claim.Value = &struct{}{}
+	set := &appsv1.StatefulSet{}
+	set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
+	set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "proxy"}, {Name: "store"}}
+	facts.Adopted = map[string]AdoptedFacts{"store": {Value: set}, "proxy": {Value: set}}
 	if r.facts != nil {
 		r.facts(facts)
 	}

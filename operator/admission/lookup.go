@@ -50,7 +50,8 @@ func (l *lookup) cluster(ctx context.Context, old, new *v1alpha1.Cluster) *Clust
 			f.Pinned[hash] = s
 		}
 	} else {
-		f.Others, f.OthersErr = l.others(ctx, key)
+		f.Others, f.OthersErr = l.others(ctx, new)
+		f.Adopted = l.adopted(ctx, new)
 	}
 	f.Place = l.place(ctx, new.Namespace, new.Spec.Backup)
 	return f
@@ -81,7 +82,7 @@ func isUnknown(err error) bool {
 }
 
 // others are the Clusters whose names may collide, with the components that their Systems have now.
-func (l *lookup) others(ctx context.Context, self types.NamespacedName) ([]Other, error) {
+func (l *lookup) others(ctx context.Context, self *v1alpha1.Cluster) ([]Other, error) {
 	list := &v1alpha1.ClusterList{}
 	if err := l.cached.List(ctx, list, client.InNamespace(self.Namespace)); err != nil {
 		return nil, err
@@ -89,7 +90,7 @@ func (l *lookup) others(ctx context.Context, self types.NamespacedName) ([]Other
 	var others []Other
 	for i := range list.Items {
 		c := &list.Items[i]
-		if !mayCollide(self.Name, c.Name) {
+		if !mayCollide(self.Name, c.Name) && !adopts(self) && !adopts(c) {
 			continue
 		}
 		f := l.system(ctx, l.library(client.ObjectKeyFromObject(c)), c.Spec.System)
@@ -101,7 +102,11 @@ func (l *lookup) others(ctx context.Context, self types.NamespacedName) ([]Other
 		}
 		o := Other{Name: c.Name}
 		for _, component := range f.Value.Components() {
-			o.Components = append(o.Components, component.Name())
+			if a := c.Spec.Components[component.Name()].Adopt; a != nil {
+				o.Adopts = append(o.Adopts, a.StatefulSet)
+			} else {
+				o.Components = append(o.Components, component.Name())
+			}
 		}
 		others = append(others, o)
 	}

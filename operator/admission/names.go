@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
 )
 
@@ -23,15 +24,19 @@ func WorkloadName(cluster, component string) string { return cluster + "-" + com
 
 // checkNames refuses names that do not fit into the names of what follows from them. Kubernetes would say so only when the
 // pods are to be made.
-func checkNames(v *Verdict, cluster string, s *system.System) {
+func checkNames(v *Verdict, c *v1alpha1.Cluster, s *system.System) {
 	const field = "metadata.name"
+	cluster := c.Name
 	if len(cluster) > maxName {
 		return // that is said already
 	}
-	for _, c := range s.Components() {
-		name := WorkloadName(cluster, c.Name())
+	for _, component := range s.Components() {
+		if c.Spec.Components[component.Name()].Adopt != nil {
+			continue // its names are there already
+		}
+		name := WorkloadName(cluster, component.Name())
 		if over := len(name) + revisionHash - maxLabel; over > 0 {
-			v.refuse(field, cluster, fmt.Sprintf("is too long with component %s: the revisions of StatefulSet %s would be named with more than %d characters", c.Name(), name, maxLabel),
+			v.refuse(field, cluster, fmt.Sprintf("is too long with component %s: the revisions of StatefulSet %s would be named with more than %d characters", component.Name(), name, maxLabel),
 				fmt.Sprintf("shorten it by %d", over))
 		}
 	}
@@ -39,21 +44,29 @@ func checkNames(v *Verdict, cluster string, s *system.System) {
 
 // Other is another Cluster of the namespace, as far as its names matter.
 type Other struct {
-	Name       string
+	Name string
+	// Components whose workloads the Cluster makes.
 	Components []string
+	// Adopts are StatefulSets that it adopts.
+	Adopts []string
 }
 
 // checkOthers refuses a Cluster whose workloads would have the names of another's: kv-a with component b, and kv with component a-b.
-func checkOthers(v *Verdict, cluster string, s *system.System, others []Other) {
+func checkOthers(v *Verdict, c *v1alpha1.Cluster, s *system.System, others []Other) {
+	cluster := c.Name
 	for _, o := range others {
 		if o.Name == cluster {
 			continue
 		}
+		checkAdopts(v, c, s, o)
 		for _, theirs := range o.Components {
-			for _, c := range s.Components() {
-				if WorkloadName(cluster, c.Name()) == WorkloadName(o.Name, theirs) {
+			for _, component := range s.Components() {
+				if c.Spec.Components[component.Name()].Adopt != nil {
+					continue
+				}
+				if WorkloadName(cluster, component.Name()) == WorkloadName(o.Name, theirs) {
 					v.refuse("metadata.name", cluster, fmt.Sprintf("collides with cluster %s: the component %s of this one and %s of that one would both be named %s",
-						o.Name, c.Name(), theirs, WorkloadName(o.Name, theirs)), "use another name")
+						o.Name, component.Name(), theirs, WorkloadName(o.Name, theirs)), "use another name")
 				}
 			}
 		}

@@ -1,0 +1,111 @@
+package v1alpha1
+
+import (
+	"slices"
+	"strconv"
+)
+
+// AdoptMode says who changes the pod template of an adopted StatefulSet.
+// +kubebuilder:validation:Enum=Order;Version
+type AdoptMode string
+
+// The modes of an adoption.
+const (
+	// AdoptOrder leaves the whole template to somebody else, a Helm chart or GitOps. A changed template is the target; Theseus orders the
+	// replacement of the members. A failure pauses, because going back is not Theseus' to do.
+	AdoptOrder AdoptMode = "Order"
+	// AdoptVersion has Theseus write the image, by spec.version, and somebody else the rest. It goes back by itself.
+	AdoptVersion AdoptMode = "Version"
+)
+
+// AdoptConsent is something that Theseus does to an adopted StatefulSet only where it is said that it may.
+// +kubebuilder:validation:Enum=SwitchToOnDelete;TakeImage
+type AdoptConsent string
+
+// The consents.
+const (
+	// SwitchToOnDelete lets Theseus set the update strategy to OnDelete.
+	SwitchToOnDelete AdoptConsent = "SwitchToOnDelete"
+	// TakeImage lets Theseus write the image although another field manager wrote it before, in mode Version.
+	TakeImage AdoptConsent = "TakeImage"
+)
+
+// Adopt names a StatefulSet that something else made. Its pods become the members; adopting it restarts none of them, and
+// deleting the Cluster leaves it and its pods alone.
+type Adopt struct {
+	// StatefulSet is its name, in the Cluster's namespace. It cannot change. Example: etcd.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	StatefulSet string `json:"statefulSet"`
+	// Mode says who changes the pod template: somebody else all of it (Order), or Theseus the image (Version). It cannot change.
+	Mode AdoptMode `json:"mode"`
+	// Container of the pod that is the member. It cannot change. Default: the one that is called like the component, or the only one.
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Container string `json:"container,omitempty"`
+	// Allow lists what Theseus may do to the StatefulSet that it else waits for: SwitchToOnDelete, TakeImage. Default: nothing.
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=set
+	// +optional
+	Allow []AdoptConsent `json:"allow,omitempty"`
+	// Template is a sum of the pod template without what Theseus owns of it. Theseus sets it in its own copies of the spec, in the status;
+	// leave it away.
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Template string `json:"template,omitempty"`
+}
+
+// Allows says whether a consent was given.
+func (a *Adopt) Allows(c AdoptConsent) bool { return slices.Contains(a.Allow, c) }
+
+// Object names the StatefulSet for people.
+func (a *Adopt) Object() string { return "StatefulSet " + a.StatefulSet }
+
+// Foreign says that somebody else decides what new members of a component get: it is awaited, and never written.
+func (s *ClusterSpec) Foreign(component string) bool {
+	a := s.Components[component].Adopt
+	return a != nil && a.Mode == AdoptOrder
+}
+
+// TakeSeen copies from another spec what was seen of the StatefulSets that both adopt: their templates, the number of their members and,
+// where a template says it, the version. A spec as a person wrote it has none of these.
+func (s *ClusterSpec) TakeSeen(from *ClusterSpec) {
+	for name, own := range s.Components {
+		theirs := from.Components[name]
+		if own.Adopt == nil || theirs.Adopt == nil {
+			continue
+		}
+		if s.Foreign(name) {
+			s.Version = from.Version
+		}
+		s.See(name, theirs.Adopt.Template, theirs.Replicas)
+	}
+}
+
+// See notes what was seen of an adopted StatefulSet: the sum of its template and the number of its members.
+func (s *ClusterSpec) See(component, template string, replicas *int32) {
+	own := s.Components[component]
+	a := *own.Adopt
+	a.Template = template
+	own.Adopt, own.Replicas = &a, replicas
+	s.Components[component] = own
+}
+
+// Forget leaves out of adoptions what may change at any time: what was seen, but for the version, and the consents.
+func (s *ClusterSpec) Forget() {
+	for name, own := range s.Components {
+		if own.Adopt != nil {
+			s.See(name, "", nil)
+			s.Components[name].Adopt.Allow = nil
+		}
+	}
+}
+
+// MemberName is the name of a member: that of the adopted StatefulSet or else cluster and component, and the ordinal.
+func (s *ClusterSpec) MemberName(cluster, component string, ordinal int) string {
+	workload := cluster + "-" + component
+	if a := s.Components[component].Adopt; a != nil {
+		workload = a.StatefulSet
+	}
+	return workload + "-" + strconv.Itoa(ordinal)
+}
