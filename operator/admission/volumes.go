@@ -7,7 +7,7 @@ func (e *edit) volumes() {
 	}
 	for _, edge := range e.edges() {
 		for _, component := range edge.RecreateVolumes {
-			if e.new.Spec.Components[component].Storage == "" {
+			if own := e.new.Spec.Components[component]; own.Storage == "" && own.Adopt == nil { // adopted ones are refused for that
 				e.refuse("spec.components."+component+".storage", "", "is missing, and the way to "+e.new.Spec.Version+" makes volumes anew",
 					"restore a backup into a new cluster with storage: it cannot be added to this one")
 			}
