@@ -39,7 +39,7 @@ func (a *app) open(ctx context.Context, name string) (*opened, error) {
 	return k, k.reload(ctx)
 }
 
-// find finds a cluster by its name, and reads nothing.
+// find finds a cluster by its name, and even one that is not whole.
 func (a *app) find(ctx context.Context, name string) (*opened, error) {
 	s, err := a.site()
 	if err != nil {

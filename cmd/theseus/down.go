@@ -43,6 +43,9 @@ func (a *app) down(ctx context.Context, name string, f downFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := k.reload(ctx); err != nil { // what a newer Theseus keeps is left alone
+		return err
+	}
 	if question := k.at.atStake(f.deleteData); question != "" && !f.yes {
 		if err := a.confirm(question+" Type its name: ", name); err != nil {
 			return err
