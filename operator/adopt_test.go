@@ -120,7 +120,7 @@ func TestAdoptedLook(t *testing.T) {
 		if one.View.Host != "shop-1.shops.team.svc" || one.View.Port["client"] != 7777 || one.View.Version != "1.0.1" || zero.View.Version != "1.0.0" {
 			t.Errorf("%s: got the view %+v", mode, one.View)
 		}
-		if one.State != upgrade.ProcessExited || two.State != upgrade.ProcessAbsent || string(one.Incarnation) != "uid-of-shop-1" {
+		if one.State != upgrade.ProcessExited || two.State != upgrade.ProcessAbsent || one.Incarnation != "uid-of-shop-1" {
 			t.Errorf("%s: got the states %s, %s", mode, one.State, two.State)
 		}
 		p1 := v1alpha1.Pinned{Spec: c.Spec}

@@ -154,7 +154,7 @@ func checkAdopted(sys *system.System, spec *v1alpha1.ClusterSpec, a *v1alpha1.At
 }
 
 func checkAdoptedHop(e *v1alpha1.Edge, component string, own *v1alpha1.Adopt, h *v1alpha1.HopStatus) error {
-	what := ""
+	var what string
 	switch {
 	case e.Strategy == v1alpha1.Recreate:
 		what = "stops all members at once"

@@ -137,10 +137,8 @@ func (s *Scenario) play(cmd string, args []string, input string) error {
 		return s.setCluster(args, input)
 	case "edit":
 		return s.edit(input)
-	case "template":
-		return s.setTemplate(args)
-	case "blocked":
-		s.blocked = strings.Join(args, " ")
+	case "template", "blocked":
+		return s.setAdopted(cmd, args)
 	case "member":
 		return s.setMember(args)
 	case "bad":
@@ -289,6 +287,15 @@ func (s *Scenario) setCluster(args []string, input string) error {
 	s.stored = *s.cluster.Status.DeepCopy()
 	s.elect()
 	return nil
+}
+
+// setAdopted is what somebody else does to the adopted workload of kv.
+func (s *Scenario) setAdopted(cmd string, args []string) error {
+	if cmd == "blocked" {
+		s.blocked = strings.Join(args, " ")
+		return nil
+	}
+	return s.setTemplate(args)
 }
 
 // setTemplate changes the template of the adopted workload of kv: somebody else does so. Where the template says the version, the version changes too.

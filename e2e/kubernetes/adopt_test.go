@@ -42,7 +42,7 @@ spec:
   version: 1.0.0
   components:
     standin: {adopt: {statefulSet: shop, mode: Order, allow: [SwitchToOnDelete]}}
-  upgrade: {progressDeadline: 1m, soak: 1s}
+  upgrade: {progressDeadline: 4m, soak: 1s}
 `
 
 // TestAdopt takes over an etcd that was made by hand, as a person does who follows what the status says, and upgrades it under load.
