@@ -47,6 +47,7 @@ spec:
 
 // TestAdopt takes over an etcd that was made by hand, as a person does who follows what the status says, and upgrades it under load.
 func TestAdopt(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)
@@ -96,6 +97,7 @@ func TestAdopt(t *testing.T) {
 
 // TestAdoptOrder has somebody else change the template: Theseus orders the replacement, and leaves going back to them.
 func TestAdoptOrder(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	for _, tag := range []string{"1.0.0", "1.0.1", "1.1.0"} {

@@ -38,6 +38,7 @@ spec:
 // backups, only listed versions and paths; the backup first; volumes made anew with 4.2 and only then, one member after the other; migrations waited for; the others
 // told to forget a member. Two members, as there. Questions and actions run asinfo in the pods.
 func TestAerospike(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	loadPlayed(t, "aerospike", "asd", []string{"/usr/bin/asd", "/usr/bin/asinfo", "/usr/bin/asbackup", "/bin/grep"}, []string{"4.1.0.6", "4.2.0.10", "4.3.0.2"})

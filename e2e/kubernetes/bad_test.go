@@ -30,6 +30,7 @@ spec:
 // TestBadVersions upgrades to versions that are bad in every way that the field knows, all at once. Each Cluster goes back by itself, or pauses and
 // goes back when a person sets the version back; each says why, with the pod's own reason, and none loses a write.
 func TestBadVersions(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	c.installCRDs()

@@ -29,6 +29,7 @@ spec:
 // TestKilled kills the operator at each of its writes to the API server, one after the other, while a cluster is made and upgraded twice:
 // in one world after each write, in the other before each but the first. It is started again each time, and the end is the same.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {

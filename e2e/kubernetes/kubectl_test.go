@@ -45,6 +45,7 @@ func (c *cluster) mustKubectl(in string, args ...string) string {
 // TestKubectl upgrades by all that people type: apply, patch, edit, and helm with a chart of a Cluster. What waits for the end, kubectl wait and what
 // Argo CD and Flux read, is told the truth at each time.
 func TestKubectl(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	for _, version := range []string{"1.0.0", "1.0.1", "1.1.0", "1.2.0", "1.2.1"} {

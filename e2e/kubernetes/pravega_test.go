@@ -39,6 +39,7 @@ const (
 // TestPravega goes the way of the Pravega operator's document "Pravega cluster upgrade" with the shipped System and the chart's rights: segment stores one by one, then the
 // controllers by their Deployment; the memory split with 0.7, the JVM flags with 0.9; no way down; a version that crashes is taken back in reverse order.
 func TestPravega(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	loadPlayed(t, "pravega", "pravega", []string{"/opt/pravega/scripts/entrypoint.sh"}, []string{"0.6.2", "0.7.0", "0.9.0"})

@@ -23,6 +23,7 @@ import (
 
 // TestRestore takes a backup of a real etcd and restores it into a new cluster beside the old one, of more members. The old one goes on. Then it sees a backup go when its time is over.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	version := etcdVersions(t)["3.6"]
 	loadTheseus(t)

@@ -31,6 +31,7 @@ import (
 // What goes wrong around a roll, each with the end that docs/kubernetes.md names: the upgrade ends at its target, no acknowledged write is lost, and no
 // member is replaced more than once, unless somebody else did.
 func TestUpgradeStands(t *testing.T) {
+	t.Parallel()
 	for name, run := range map[string]func(*roll){
 		"two operators":       (*roll).twoOperators,
 		"an API that fails":   (*roll).flakyAPI,

@@ -48,6 +48,7 @@ spec:
 // TestEtcdTLS upgrades an etcd that asks who speaks to it. The backup before the hop needs a certificate as well. While the secret is wrong nothing is
 // disrupted; when it is right again the attempt goes on.
 func TestEtcdTLS(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)

@@ -35,6 +35,7 @@ spec:
 // TestTogether goes over an edge whose versions must not mix: no member of the new one runs while one of the old one does, on the way there and on the way
 // back, whatever the operator's own budget says.
 func TestTogether(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	for _, version := range []string{"1.2.0", "2.0.0"} {
