@@ -66,7 +66,7 @@ func TestAerospike(t *testing.T) {
 	c.upgradeTo("as", "4.2.0.10")
 	as := c.await("as", "runs 4.2.0.10", settledAt("4.2.0.10"))
 	c.ended(as, v1alpha1.PhaseSucceeded)
-	c.contains("the journal", told(as, "AttemptStarted", "Backup", "BackedUp", "Stop", "Renew", "MemberReplaced", "AttemptSucceeded"),
+	c.contains("the journal", eventsOf(as, "AttemptStarted", "Backup", "BackedUp", "Stop", "Renew", "MemberReplaced", "AttemptSucceeded"),
 		"AttemptStarted", "Stop aerospike-1", "Renew aerospike-1", "MemberReplaced aerospike-1",
 		"Stop aerospike-0", "Renew aerospike-0", "MemberReplaced aerospike-0", "AttemptSucceeded")
 	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingAerospike: 0 of 2 members updated", "UpdatingAerospike: 1 of 2 members updated")

@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -229,16 +228,4 @@ func (p *person) claims() int {
 	claims, err := p.c.CoreV1().PersistentVolumeClaims(p.c.namespace).List(p.c.t.Context(), metav1.ListOptions{})
 	must(p.c.t, err)
 	return len(claims.Items)
-}
-
-// installChart installs the operator and its webhook for the test's namespace.
-func (c *cluster) installChart() {
-	c.t.Helper()
-	began := time.Now()
-	c.helm("install", "theseus", filepath.Join(root(c.t), "charts", "theseus"), "--skip-crds", "--namespace", c.namespace,
-		"--set", "image.repository=lab.test/theseus,image.tag=1,watchNamespaces={"+c.namespace+"}", "--wait", "--timeout", "2m")
-	c.t.Cleanup(func() { // what lies outside of the namespace
-		_ = exec.Command(filepath.Join(root(c.t), "bin", "helm"), "uninstall", "theseus", "--namespace", c.namespace).Run()
-	})
-	c.t.Logf("the chart was installed in %s", time.Since(began).Round(time.Second))
 }

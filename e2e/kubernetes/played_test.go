@@ -143,8 +143,8 @@ func (c *cluster) contains(what string, have []string, want ...string) {
 	}
 }
 
-// told are reasons and objects of the last attempt's events that have one of the reasons, in order, each object once in a row.
-func told(kv *v1alpha1.Cluster, reasons ...string) (told []string) {
+// eventsOf are reasons and objects of the last attempt's events that have one of the reasons, in order, each object once in a row.
+func eventsOf(kv *v1alpha1.Cluster, reasons ...string) (told []string) {
 	for _, e := range kv.Status.Events {
 		text := strings.TrimSpace(e.Reason + " " + strings.TrimPrefix(e.Object, "member "+kv.Name+"-"))
 		if e.Attempt == kv.Status.Attempt.ID && slices.Contains(reasons, e.Reason) && (len(told) == 0 || told[len(told)-1] != text) {

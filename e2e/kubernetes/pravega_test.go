@@ -72,7 +72,7 @@ func TestPravega(t *testing.T) {
 	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)),
 		"UpdatingSegmentstore: 0 of 3 members updated", "UpdatingSegmentstore: 1 of 3 members updated", "UpdatingSegmentstore: 2 of 3 members updated",
 		"UpdatingController: 0 of 2 members updated", "UpdatingController: 1 of 2 members updated")
-	if got, want := told(bar, "Stop")[:3], []string{"Stop segmentstore-2", "Stop segmentstore-1", "Stop segmentstore-0"}; !slices.Equal(got, want) {
+	if got, want := eventsOf(bar, "Stop")[:3], []string{"Stop segmentstore-2", "Stop segmentstore-1", "Stop segmentstore-0"}; !slices.Equal(got, want) {
 		t.Errorf("the segment stores went as %q, want %q", got, want)
 	}
 	for _, unready := range f.shows(func(st *v1alpha1.ClusterStatus) string { return strings.Join(st.Members.Unready, " ") }) {

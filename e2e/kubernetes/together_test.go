@@ -62,8 +62,8 @@ func TestTogether(t *testing.T) {
 	if got := bad.story(); !slices.Equal(got, []string{"1.2.0", "", "2.0.0", "", "1.2.0"}) {
 		t.Errorf("side by side ran %q, want 1.2.0, none, 2.0.0, none, and 1.2.0 again", got)
 	}
-	if n := len(told(si, "Stop")); n != 3 {
-		t.Errorf("%d members were stopped, want 3: %q", n, told(si, "Stop"))
+	if n := len(eventsOf(si, "Stop")); n != 3 {
+		t.Errorf("%d members were stopped, want 3: %q", n, eventsOf(si, "Stop"))
 	}
 	if w, err := c.AppsV1().StatefulSets(c.namespace).Get(t.Context(), "si-standin", metav1.GetOptions{}); err != nil || len(w.Spec.Template.Spec.SchedulingGates) > 0 {
 		t.Errorf("the gate is in the template still, or: %v", err)
