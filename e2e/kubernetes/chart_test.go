@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"theseus.dev/api/v1alpha1"
 )
@@ -35,6 +37,16 @@ func (c *cluster) installChart() (chart string, flags []string) {
 	c.t.Cleanup(func() { // what lies outside of the namespace
 		_ = exec.Command(filepath.Join(root(c.t), "bin", "helm"), "uninstall", "theseus", "--namespace", c.namespace).Run()
 	})
+	// A pod that is ready is not yet one that every node's service leads to.
+	c.eventually("the webhook answers", func(ctx context.Context) error {
+		some := &unstructured.Unstructured{Object: map[string]any{"apiVersion": v1alpha1.GroupVersion.String(), "kind": v1alpha1.KindCluster,
+			"metadata": map[string]any{"name": "some"}, "spec": map[string]any{"system": "nowhere", "version": "1"}}}
+		_, err := c.any.Resource(clusters).Namespace(c.namespace).Create(ctx, some, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil || !strings.Contains(err.Error(), "nowhere") {
+			return fmt.Errorf("it does not refuse what it should: %w", err)
+		}
+		return nil
+	})
 	return chart, flags
 }
 
@@ -48,11 +60,7 @@ func TestChart(t *testing.T) {
 	}
 	chart, flags := c.installChart()
 
-	// A pod that is ready is not yet one that every node's service leads to.
-	c.eventually("a Cluster is made, and the webhook answers", func(context.Context) error {
-		_, err := c.createObject(strings.ReplaceAll(standinCluster, "VERSION", "1.0.0"))
-		return err
-	})
+	c.apply(standinCluster, "VERSION", "1.0.0")
 	c.await("si", "runs 1.0.0", settledAt("1.0.0"))
 	for _, wrong := range []struct{ what, want string }{
 		{`{"spec": {"version": "9.9.9"}}`, "is not listed"},
