@@ -333,11 +333,6 @@ func (r *roll) podIsDeleted() {
 	r.made()
 	r.upgradeTo("si", "1.1.0")
 	si := r.await("si", "replaces a member", inHand)
-	for _, st := range si.Status.Attempt.Steps {
-		if st.Hand != nil {
-			other := map[string]string{"si-standin-0": "si-standin-1", "si-standin-1": "si-standin-2", "si-standin-2": "si-standin-0"}[st.Hand.Member]
-			must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), other, metav1.DeleteOptions{}))
-		}
-	}
+	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), otherThanInHand(si), metav1.DeleteOptions{}))
 	r.arrives(1)
 }

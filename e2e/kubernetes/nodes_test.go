@@ -1,0 +1,66 @@
+//go:build linux
+
+package kubernetes
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"theseus.dev/api/v1alpha1"
+)
+
+// TestUpgradeStandsNodes loses nodes while members are replaced. Volumes are on their nodes, so that a member waits for its own to come back.
+func TestUpgradeStandsNodes(t *testing.T) {
+	if theLab == nil || theLab.Nodes < 3 {
+		t.Skip("needs a lab of 3 nodes: THESEUS_LONG=1, or lab up --nodes 3")
+	}
+	for name, lose := range map[string]func(r *roll, node string) (back func()){
+		"drained": (*roll).drained,
+		"cut off": (*roll).cutOff,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRoll(t)
+			r.startOperator()
+			r.made()
+			r.upgradeTo("si", "1.1.0")
+			si := r.await("si", "replaces a member", inHand)
+			member := otherThanInHand(si)
+			p, err := r.pod(member)
+			must(t, err)
+			back := lose(r, p.Spec.NodeName)
+			r.await("si", "waits for what is on the node", func(c *v1alpha1.Cluster) bool {
+				w := c.Status.Attempt.WaitingFor
+				return w != nil && strings.Contains(w.Object, member) && c.Status.ReadyReplicas < 3
+			})
+			back()
+			r.arrives(1)
+		})
+	}
+}
+
+// otherThanInHand is a member that is not being replaced.
+func otherThanInHand(si *v1alpha1.Cluster) string {
+	for _, st := range si.Status.Attempt.Steps {
+		if st.Hand != nil {
+			return map[string]string{"si-standin-0": "si-standin-1", "si-standin-1": "si-standin-2", "si-standin-2": "si-standin-0"}[st.Hand.Member]
+		}
+	}
+	return ""
+}
+
+// drained empties a node of members, as for its own upgrade. The budget holds it up while another member is away.
+func (r *roll) drained(node string) (back func()) {
+	back = func() { r.mustKubectl("", "uncordon", node) }
+	r.t.Cleanup(func() { _, _ = r.kubectl("", "uncordon", node) })
+	r.mustKubectl("", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector=theseus.dev/cluster=si", "--timeout=2m")
+	return back
+}
+
+// cutOff takes a node off the network.
+func (r *roll) cutOff(node string) (back func()) {
+	heal := func() { must(r.t, theLab.Heal(context.WithoutCancel(r.t.Context()), node)) } // twice does no harm
+	r.t.Cleanup(heal)
+	must(r.t, theLab.Partition(r.t.Context(), node))
+	return heal
+}
