@@ -215,9 +215,9 @@ func (f *filling) source(ctx context.Context) error {
 	case err != nil:
 		return err
 	case failed != nil && failed.Status == metav1.ConditionTrue:
-		return refusal{fmt.Errorf("Backup %s failed: %s", b.Name, failed.Message)}
+		return refusal{fmt.Errorf("the Backup %s failed: %s", b.Name, failed.Message)}
 	case !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) || b.Status.Place == nil:
-		return waits{fmt.Errorf("Backup %s has not finished yet", b.Name)}
+		return waits{fmt.Errorf("the Backup %s has not finished yet", b.Name)}
 	}
 	f.place, f.name = b.Status.Place, b.Status.Name
 	return nil
@@ -232,7 +232,7 @@ func fresh(c *v1alpha1.Cluster) bool {
 func (f *filling) claim(ctx context.Context) error {
 	c := f.cluster
 	if !fresh(c) {
-		return refusal{fmt.Errorf("Cluster %s has members already, and a restore never goes over a cluster that runs: name one that is not there yet, and make it after the Restore", c.Name)}
+		return refusal{fmt.Errorf("the Cluster %s has members already, and a restore never goes over a cluster that runs: name one that is not there yet, and make it after the Restore", c.Name)}
 	}
 	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionRestoring) {
 		return nil
@@ -280,7 +280,7 @@ func (f *filling) abandoned(ctx context.Context, uid string) error {
 	}
 	for i := range list.Items {
 		if o := &list.Items[i]; string(o.UID) == uid && !ended(o.Status.Conditions) {
-			return refusal{fmt.Errorf("Restore %s goes into Cluster %s already", o.Name, f.cluster.Name)}
+			return refusal{fmt.Errorf("the Restore %s goes into Cluster %s already", o.Name, f.cluster.Name)}
 		}
 	}
 	jobs := &batchv1.JobList{}
@@ -289,7 +289,7 @@ func (f *filling) abandoned(ctx context.Context, uid string) error {
 	}
 	for i := range jobs.Items {
 		if o := metav1.GetControllerOf(&jobs.Items[i]); o != nil && string(o.UID) == uid && !finished(&jobs.Items[i]) {
-			return waits{fmt.Errorf("Job %s of another Restore has not ended", jobs.Items[i].Name)}
+			return waits{fmt.Errorf("the Job %s of another Restore has not ended", jobs.Items[i].Name)}
 		}
 	}
 	return nil
@@ -522,7 +522,7 @@ func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held b
 	if err != nil {
 		return false, err
 	}
-	changed := false
+	var changed bool
 	if why == "" {
 		changed = meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ConditionRestoring)
 	} else {

@@ -162,7 +162,7 @@ func (b *gcs) NewRangeReader(ctx context.Context, key string, offset, length int
 	if offset != 0 || length >= 0 {
 		return nil, errNotNeeded
 	}
-	reply, err := b.objects.Get(b.name, key).Context(ctx).Download()
+	reply, err := b.objects.Get(b.name, key).Context(ctx).Download() //nolint:bodyclose // the reader is closed by who reads it
 	if err != nil {
 		return nil, err
 	}
