@@ -71,8 +71,8 @@ func TestKubectl(t *testing.T) {
 	if strings.Join(strings.Fields(table[0]), " ") != "NAME VERSION DESIRED VERSION DESIRED MEMBERS READY MEMBERS AGE" || !strings.HasPrefix(strings.Join(strings.Fields(table[1]), " "), "si 1.2.0 1.2.0 3 3 ") {
 		t.Errorf("kubectl get prints\n%s", strings.Join(table, "\n"))
 	}
-	for _, explained := range []struct{ path, want string }{{"cluster.theseus.dev.spec.version", "upgrade"}, {"cluster.theseus.dev.spec.upgrade.onFailure", "Rollback"}} {
-		if out := c.mustKubectl("", "explain", explained.path); !strings.Contains(out, explained.want) {
+	for _, explained := range []struct{ path, want string }{{"cluster.spec.version", "upgrade"}, {"cluster.spec.upgrade.onFailure", "Rollback"}} {
+		if out := c.mustKubectl("", "explain", "--api-version=theseus.dev/v1alpha1", explained.path); !strings.Contains(out, explained.want) {
 			t.Errorf("kubectl explain %s says nothing of %s:\n%s", explained.path, explained.want, out)
 		}
 	}
