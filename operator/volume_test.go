@@ -17,7 +17,6 @@ import (
 	"theseus.dev/runner"
 )
 
-
 // mortal is an API server whose client dies with one of its writes, before or after it; what was written stays.
 type mortal struct {
 	client.WithWatch
