@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,10 +26,8 @@ func TestUpgradeStandsNodes(t *testing.T) {
 			r.made()
 			r.upgradeTo("si", "1.1.0")
 			si := r.await("si", "replaces a member", inHand)
-			member := otherThanInHand(si)
-			p, err := r.pod(member)
-			must(t, err)
-			back := lose(r, p.Spec.NodeName)
+			member, node := r.losable(si)
+			back := lose(r, node)
 			r.await("si", "waits for what is on the node", func(c *v1alpha1.Cluster) bool {
 				w := c.Status.Attempt.WaitingFor
 				return w != nil && strings.Contains(w.Object, member) && c.Status.ReadyReplicas < 3
@@ -39,14 +38,26 @@ func TestUpgradeStandsNodes(t *testing.T) {
 	}
 }
 
-// otherThanInHand is a member that is not being replaced.
-func otherThanInHand(si *v1alpha1.Cluster) string {
-	for _, st := range si.Status.Attempt.Steps {
-		if st.Hand != nil {
-			return map[string]string{"si-standin-0": "si-standin-1", "si-standin-1": "si-standin-2", "si-standin-2": "si-standin-0"}[st.Hand.Member]
+// losable is a member that is not being replaced, on a node without the control plane.
+func (r *roll) losable(si *v1alpha1.Cluster) (member, node string) {
+	r.t.Helper()
+	for _, member := range others(si) {
+		p, err := r.pod(member)
+		must(r.t, err)
+		if node := p.Spec.NodeName; node != "" && node != "node1" {
+			return member, node
 		}
 	}
-	return ""
+	r.t.Fatal("no member is on a node that can be lost")
+	return "", ""
+}
+
+// others are the members that are not being replaced.
+func others(si *v1alpha1.Cluster) []string {
+	members := []string{"si-standin-0", "si-standin-1", "si-standin-2"}
+	return slices.DeleteFunc(members, func(m string) bool {
+		return slices.ContainsFunc(si.Status.Attempt.Steps, func(st v1alpha1.StepStatus) bool { return st.Hand != nil && st.Hand.Member == m })
+	})
 }
 
 // drained empties a node of members, as for its own upgrade. The budget holds it up while another member is away.

@@ -333,6 +333,6 @@ func (r *roll) podIsDeleted() {
 	r.made()
 	r.upgradeTo("si", "1.1.0")
 	si := r.await("si", "replaces a member", inHand)
-	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), otherThanInHand(si), metav1.DeleteOptions{}))
+	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), others(si)[0], metav1.DeleteOptions{}))
 	r.arrives(1)
 }
