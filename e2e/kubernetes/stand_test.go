@@ -22,6 +22,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -39,6 +40,7 @@ func TestUpgradeStands(t *testing.T) {
 		"a webhook is down":   (*roll).webhookIsDown,
 		"images are mirrored": (*roll).imagesAreMirrored,
 		"a pod is deleted":    (*roll).podIsDeleted,
+		"the spec is edited":  (*roll).specIsEdited,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -335,4 +337,26 @@ func (r *roll) podIsDeleted() {
 	si := r.await("si", "replaces a member", inHand)
 	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), others(si)[0], metav1.DeleteOptions{}))
 	r.arrives(1)
+}
+
+// specIsEdited where no webhook refuses it: the attempt works from its own copy and says that an edit waits, which is planned afterwards.
+func (r *roll) specIsEdited() {
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "replaces a member", inHand)
+	must(r.t, r.patchText("si", `{"spec": {"components": {"standin": {"pod": {"metadata": {"annotations": {"edited": "yes"}}}}}}}`))
+	r.await("si", "says that an edit waits", func(c *v1alpha1.Cluster) bool {
+		k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling)
+		return k != nil && strings.Contains(k.Message, "an edit waits") && c.Status.Attempt.Kind == v1alpha1.AttemptUpgrade
+	})
+	r.await("si", "is restarted for the edit", func(c *v1alpha1.Cluster) bool {
+		return c.Status.Attempt.Kind == v1alpha1.AttemptRestart && settledAt("1.1.0")(c)
+	})
+	p, err := r.pod("si-standin-0")
+	must(r.t, err)
+	if p.Annotations["edited"] != "yes" {
+		r.t.Errorf("the edit did not reach the members: %v", p.Annotations)
+	}
+	r.arrives(3)
 }
