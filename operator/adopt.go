@@ -207,16 +207,6 @@ func pinnedSpec(st *v1alpha1.ClusterStatus) *v1alpha1.ClusterSpec {
 	return nil
 }
 
-// adopts says whether a Cluster adopts anything.
-func adopts(c *v1alpha1.Cluster) bool {
-	for _, own := range c.Spec.Components {
-		if own.Adopt != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // adoptedComponent adds the members of a component that is adopted, and what stands against doing anything to them.
 func (p *Platform) adoptedComponent(ctx context.Context, s runner.Scene, c *system.Component, pods *corev1.PodList, look *upgrade.Look, hosts map[string]string) error {
 	a, err := p.adoptedSet(ctx, s.Cluster, c)

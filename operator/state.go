@@ -74,7 +74,7 @@ func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if s.See != nil && adopts(c) {
+	if s.See != nil && c.Spec.Adopts() {
 		if err := s.See(ctx, c); err != nil {
 			return nil, "", err
 		}

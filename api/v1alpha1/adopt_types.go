@@ -109,3 +109,13 @@ func (s *ClusterSpec) MemberName(cluster, component string, ordinal int) string 
 	}
 	return workload + "-" + strconv.Itoa(ordinal)
 }
+
+// Adopts says whether a workload of the Cluster is somebody else's.
+func (s *ClusterSpec) Adopts() bool {
+	for _, own := range s.Components {
+		if own.Adopt != nil {
+			return true
+		}
+	}
+	return false
+}

@@ -25,19 +25,10 @@ func (l *lookup) adopted(ctx context.Context, c *v1alpha1.Cluster) map[string]Ad
 	return facts
 }
 
-func adopts(c *v1alpha1.Cluster) bool {
-	for _, own := range c.Spec.Components {
-		if own.Adopt != nil {
-			return true
-		}
-	}
-	return false
-}
-
 // seen is a Cluster with what the status says of the StatefulSets that it adopts, as the controller will see it.
 func (e *edit) seen(c *v1alpha1.Cluster) *v1alpha1.Cluster {
 	last := e.going()
-	if last == nil || !adopts(c) {
+	if last == nil || !c.Spec.Adopts() {
 		return c
 	}
 	c = c.DeepCopy()

@@ -90,7 +90,7 @@ func (l *lookup) others(ctx context.Context, self *v1alpha1.Cluster) ([]Other, e
 	var others []Other
 	for i := range list.Items {
 		c := &list.Items[i]
-		if !mayCollide(self.Name, c.Name) && !adopts(self) && !adopts(c) {
+		if !mayCollide(self.Name, c.Name) && !self.Spec.Adopts() && !c.Spec.Adopts() {
 			continue
 		}
 		f := l.system(ctx, l.library(client.ObjectKeyFromObject(c)), c.Spec.System)
