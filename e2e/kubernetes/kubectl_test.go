@@ -48,24 +48,24 @@ func TestKubectl(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
-	for _, version := range []string{"1.0.0", "1.0.1", "1.1.0", "1.2.0", "1.2.1"} {
+	for _, version := range []string{"1.0.0", "1.0.1", "1.1.0", "1.2.0"} {
 		loadStandin(t, version)
 	}
 	c.installCRDs()
 	c.startOperator()
 	manifest := func(version string) string { return strings.ReplaceAll(standinCluster, "VERSION", version) }
 	c.mustKubectl(manifest("1.0.0"), "apply", "-f", "-")
-	c.arrives("1.0.0")
+	c.arrives("si", "1.0.0")
 
 	c.mustKubectl(manifest("1.0.1"), "apply", "-f", "-")
-	c.arrives("1.0.1")
+	c.arrives("si", "1.0.1")
 
 	c.mustKubectl("", "patch", "cluster.theseus.dev", "si", "--type=merge", "-p", `{"spec": {"version": "1.1.0"}}`)
-	c.arrives("1.1.0")
+	c.arrives("si", "1.1.0")
 
 	c.environment = []string{"KUBE_EDITOR=sed -i s/1.1.0/1.2.0/"}
 	c.mustKubectl("", "edit", "cluster.theseus.dev", "si")
-	c.arrives("1.2.0")
+	c.arrives("si", "1.2.0")
 
 	table := strings.Split(c.mustKubectl("", "get", "cluster.theseus.dev", "si"), "\n")
 	if strings.Join(strings.Fields(table[0]), " ") != "NAME VERSION DESIRED VERSION DESIRED MEMBERS READY MEMBERS AGE" || !strings.HasPrefix(strings.Join(strings.Fields(table[1]), " "), "si 1.2.0 1.2.0 3 3 ") {
@@ -82,32 +82,32 @@ func TestKubectl(t *testing.T) {
 			t.Errorf("no event %s among\n%s", reason, events)
 		}
 	}
-	c.helmCluster(manifest("1.2.0"))
+	c.helmCluster(strings.ReplaceAll(standinCluster, "{name: si}", "{name: hi}"))
 }
 
-// helmCluster takes the Cluster over into a chart, and upgrades it by --set.
+// helmCluster installs a Cluster by a chart of its own, and upgrades it by --set.
 func (c *cluster) helmCluster(manifest string) {
 	c.t.Helper()
-	chart := filepath.Join(c.t.TempDir(), "si")
+	chart := filepath.Join(c.t.TempDir(), "hi")
 	must(c.t, os.MkdirAll(filepath.Join(chart, "templates"), 0o700))
 	for file, text := range map[string]string{
-		"Chart.yaml": "{apiVersion: v2, name: si, version: 1.0.0}", "values.yaml": "version: 1.2.0",
-		"templates/cluster.yaml": strings.ReplaceAll(strings.ReplaceAll(manifest, "${version}", "{{ `${version}` }}"), "version: 1.2.0", "version: {{ .Values.version }}"),
+		"Chart.yaml": "{apiVersion: v2, name: hi, version: 1.0.0}", "values.yaml": "version: 1.0.0",
+		"templates/cluster.yaml": strings.ReplaceAll(strings.ReplaceAll(manifest, "${version}", "{{ `${version}` }}"), "VERSION", "{{ .Values.version }}"),
 	} {
 		must(c.t, os.WriteFile(filepath.Join(chart, file), []byte(text), 0o600))
 	}
-	c.helm("install", "si", chart, "--namespace", c.namespace, "--take-ownership")
-	c.arrives("1.2.0")
-	c.helm("upgrade", "si", chart, "--namespace", c.namespace, "--set", "version=1.2.1")
-	c.arrives("1.2.1")
+	c.helm("install", "hi", chart, "--namespace", c.namespace)
+	c.arrives("hi", "1.0.0")
+	c.helm("upgrade", "hi", chart, "--namespace", c.namespace, "--set", "version=1.0.1")
+	c.arrives("hi", "1.0.1")
 }
 
 // arrives waits as people and tools do, from the moment of the edit on, and wants the version to be there then.
-func (c *cluster) arrives(version string) {
+func (c *cluster) arrives(name, version string) {
 	c.t.Helper()
 	seen := map[kstatus.Status]bool{}
-	c.await("si", "is current", func(*v1alpha1.Cluster) bool {
-		object, err := c.any.Resource(clusters).Namespace(c.namespace).Get(context.WithoutCancel(c.t.Context()), "si", metav1.GetOptions{})
+	c.await(name, "is current", func(*v1alpha1.Cluster) bool {
+		object, err := c.any.Resource(clusters).Namespace(c.namespace).Get(context.WithoutCancel(c.t.Context()), name, metav1.GetOptions{})
 		must(c.t, err)
 		result, err := kstatus.Compute(object)
 		must(c.t, err)
@@ -124,6 +124,6 @@ func (c *cluster) arrives(version string) {
 	if seen[kstatus.FailedStatus] {
 		c.t.Errorf("on the way to %s kstatus said Failed", version)
 	}
-	c.mustKubectl("", "wait", "cluster.theseus.dev/si", "--for=condition=Reconciling=False", "--timeout=60s")
-	c.mustKubectl("", "wait", "cluster.theseus.dev/si", "--for=condition=Ready", "--timeout=60s")
+	c.mustKubectl("", "wait", "cluster.theseus.dev/"+name, "--for=condition=Reconciling=False", "--timeout=60s")
+	c.mustKubectl("", "wait", "cluster.theseus.dev/"+name, "--for=condition=Ready", "--timeout=60s")
 }
