@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"theseus.dev/bench/figure"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // wallTime compares an upgrade of three etcd members by Theseus with a bare script that does the same and no more: a
 // snapshot, then each member stopped, started with the new program, waited for by the rules that etcd.yaml calls settled, and a
 // soak; the leader last, after its role was moved. It also reads the memory of the driver and the shims.
-func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure, error) {
+func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure.Figure, error) {
 	var ours, bare, driver, shim []float64
 	for i := range rounds {
 		fmt.Fprintf(os.Stderr, "wall time, round %d of %d\n", i+1, rounds)
@@ -39,11 +41,11 @@ func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure, error
 		}
 		bare = append(bare, took.Seconds())
 	}
-	a, b := median(ours), median(bare)
-	return []figure{
-		{"wall time of an upgrade, 3 etcd members", fmt.Sprintf("%.1f s", a), fmt.Sprintf("%.1f s by a bare script", b), fmt.Sprintf("%.2f", a/b), "1.10"},
-		{"memory of the driver, peak", fmt.Sprintf("%.1f MiB", median(driver)), "", "", "60 MiB"},
-		{"memory of a shim, largest of three", fmt.Sprintf("%.1f MiB", median(shim)), "", "", "12 MiB"},
+	a, b := figure.Median(ours), figure.Median(bare)
+	return []figure.Figure{
+		{What: "wall time of an upgrade, 3 etcd members", Ours: fmt.Sprintf("%.1f s", a), Theirs: fmt.Sprintf("%.1f s by a bare script", b), Ratio: fmt.Sprintf("%.2f", a/b), Limit: "1.10"},
+		{What: "memory of the driver, peak", Ours: fmt.Sprintf("%.1f MiB", figure.Median(driver)), Limit: "60 MiB"},
+		{What: "memory of a shim, largest of three", Ours: fmt.Sprintf("%.1f MiB", figure.Median(shim)), Limit: "12 MiB"},
 	}, nil
 }
 
