@@ -107,14 +107,19 @@ func (k *kube) installCRDs(ctx context.Context) error {
 	})
 }
 
-// patience is how long the next thing may take to happen.
-const patience = 10 * time.Minute
+// patience is how long anything may take to happen.
+const patience = 20 * time.Minute
 
 // await tries until there is no error.
 func await(ctx context.Context, what string, try func() error) error {
+	return awaitEvery(ctx, 20*time.Millisecond, what, try)
+}
+
+// awaitEvery is await for what takes a while to find out.
+func awaitEvery(ctx context.Context, pause time.Duration, what string, try func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for {
 		err := try()
