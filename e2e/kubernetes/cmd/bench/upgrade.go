@@ -87,6 +87,7 @@ func compared(ours, theirs []parts, soak time.Duration) []figure.Figure {
 		all,
 		line("  without 3 times the soak", "", func(p parts) time.Duration { return p.all - 3*soak }),
 		line("  until the first member goes: images pulled, template written, checks", "", func(p parts) time.Duration { return p.before }),
+		line("    of that a pod on the node that pulls the images, until it is ready", "", func(p parts) time.Duration { return p.pull }),
 		line("  3 members: told to stop, until a new pod is there", "", func(p parts) time.Duration { return p.stop }),
 		line("  3 members: new pod, until it is ready", "", func(p parts) time.Duration { return p.start }),
 		line("  3 members: ready, until the next one goes or all is done", "", func(p parts) time.Duration { return p.prove }),
@@ -221,9 +222,9 @@ func (p *pair) remove(ctx context.Context) error {
 	})
 }
 
-// parts of an upgrade; those of the three members are added up.
+// parts of an upgrade; those of the three members are added up. pull is part of before: the life of the pod that pulls images, until it is ready.
 type parts struct {
-	all, before, stop, start, prove time.Duration
+	all, before, pull, stop, start, prove time.Duration
 }
 
 // timed takes the time from an edit until it is done, and watches the members meanwhile.
@@ -231,8 +232,7 @@ func (p *pair) timed(ctx context.Context, namespace string, edit, done func() er
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	d := &diary{}
-	members := metav1.ListOptions{LabelSelector: "theseus.dev/cluster=si"}
-	w, err := p.CoreV1().Pods(namespace).Watch(ctx, members)
+	w, err := p.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{})
 	if err != nil {
 		return parts{}, err
 	}
@@ -265,6 +265,7 @@ type diary struct {
 
 type life struct {
 	name, uid           string
+	member              bool // else it pulls images
 	made, ready, ending time.Time
 }
 
@@ -272,7 +273,7 @@ func (d *diary) note(pod *corev1.Pod, now time.Time) {
 	i := slices.IndexFunc(d.pods, func(l *life) bool { return l.uid == string(pod.UID) })
 	if i < 0 {
 		i = len(d.pods)
-		d.pods = append(d.pods, &life{name: pod.Name, uid: string(pod.UID), made: now})
+		d.pods = append(d.pods, &life{name: pod.Name, uid: string(pod.UID), member: pod.Labels["theseus.dev/cluster"] != "", made: now})
 	}
 	l := d.pods[i]
 	ready := slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue })
@@ -287,10 +288,14 @@ func (d *diary) note(pod *corev1.Pod, now time.Time) {
 // parts adds up what happened to three members, one after the other. Anything else is an error: then the comparison is none.
 func (d *diary) parts(begun, ended time.Time) (parts, error) {
 	var old, now []*life
+	p := parts{all: ended.Sub(begun)}
 	for _, l := range d.pods {
-		if l.ending.IsZero() {
+		switch {
+		case !l.member && !l.ready.IsZero():
+			p.pull = max(p.pull, l.ready.Sub(l.made))
+		case l.member && l.ending.IsZero():
 			now = append(now, l)
-		} else {
+		case l.member:
 			old = append(old, l)
 		}
 	}
@@ -298,7 +303,7 @@ func (d *diary) parts(begun, ended time.Time) (parts, error) {
 		return parts{}, fmt.Errorf("%d pods went and %d came, not three one after the other", len(old), len(now))
 	}
 	slices.SortFunc(old, func(a, b *life) int { return a.ending.Compare(b.ending) })
-	p := parts{all: ended.Sub(begun), before: old[0].ending.Sub(begun)}
+	p.before = old[0].ending.Sub(begun)
 	for i, l := range old {
 		j := slices.IndexFunc(now, func(n *life) bool { return n.name == l.name })
 		if j < 0 || now[j].ready.IsZero() {
