@@ -43,7 +43,7 @@ func main() {
 	pflag.DurationVar(&o.soak, "soak", 5*time.Second, "how long both sides wait for a member to prove itself, in whole seconds")
 	pflag.IntVar(&o.clusters, "clusters", 200, "how many Clusters of 3 members one operator has, of pods that no node runs")
 	pflag.DurationVar(&o.idle, "idle", time.Minute, "how long they are left alone")
-	pflag.IntVar(&o.upgrades, "upgrades", 100, "how many of them are upgraded at once")
+	pflag.IntVar(&o.upgrades, "upgrades", 0, "how many of them are upgraded at once; not by default, because it has not been seen to end")
 	pflag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := do(ctx, o)
