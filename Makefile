@@ -126,6 +126,7 @@ test-long: test ## run all tests, and each of the long ones in full
 
 bench: build servers ## measure, side by side with a peer or a limit
 	@.ci/timed "bench" $(GO) run ./bench
+	@.ci/timed "bench on Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) run ./cmd/bench'
 
 clean: ## remove what was built here; the build cache stays
 	rm -rf bin demo .cache

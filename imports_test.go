@@ -62,6 +62,7 @@ var ours = map[string]struct {
 	"examples":           {nil, "files for people; its test reads them as the command does"},
 	"e2e":                {nil, "the built binary is tried from outside"},
 	"bench":              {[]string{everybody}, "measures any part"},
+	"bench/figure":       {nil, "a table; whoever measures prints it"},
 	"cmd/theseus":        {[]string{everybody}, "the only place that knows everybody"},
 }
 

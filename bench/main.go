@@ -11,8 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"text/tabwriter"
+
+	"theseus.dev/bench/figure"
 )
 
 func main() {
@@ -29,15 +29,10 @@ func main() {
 	}
 }
 
-// figure is one line of the result: what was measured, beside what, and what it should not exceed.
-type figure struct {
-	what, ours, theirs, ratio, limit string
-}
-
 // measures in the order in which they are taken.
 var measures = []struct {
 	name string
-	take func(ctx context.Context, bin, dir string, rounds int) ([]figure, error)
+	take func(ctx context.Context, bin, dir string, rounds int) ([]figure.Figure, error)
 }{{"wall", wallTime}, {"simulated", simulated}, {"watching", watching}}
 
 func run(ctx context.Context, bin, only string, rounds int) error {
@@ -50,7 +45,7 @@ func run(ctx context.Context, bin, only string, rounds int) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	var figures []figure
+	var figures []figure.Figure
 	for _, m := range measures {
 		if only != "" && only != m.name {
 			continue
@@ -61,15 +56,5 @@ func run(ctx context.Context, bin, only string, rounds int) error {
 		}
 		figures = append(figures, f...)
 	}
-	t := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(t, "FIGURE\tTHESEUS\tBESIDE\tRATIO\tAT MOST")
-	for _, f := range figures {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", f.what, f.ours, f.theirs, f.ratio, f.limit)
-	}
-	return t.Flush()
-}
-
-func median(list []float64) float64 {
-	s := slices.Sorted(slices.Values(list))
-	return s[len(s)/2]
+	return figure.Print(os.Stdout, figures)
 }

@@ -9,13 +9,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"theseus.dev/bench/figure"
 	"theseus.dev/upgradetest"
 )
 
 const worlds = 4000
 
 // simulated counts upgrades of the simulator, with every check of the promises.
-func simulated(ctx context.Context, _, _ string, _ int) ([]figure, error) {
+func simulated(ctx context.Context, _, _ string, _ int) ([]figure.Figure, error) {
 	fmt.Fprintln(os.Stderr, "simulated upgrades")
 	var seed, upgrades atomic.Int64
 	var broken atomic.Pointer[upgradetest.Result]
@@ -37,5 +38,5 @@ func simulated(ctx context.Context, _, _ string, _ int) ([]figure, error) {
 		return nil, fmt.Errorf("seed %d: %w", r.Seed, r.Err)
 	}
 	rate := float64(upgrades.Load()) / time.Since(begun).Seconds()
-	return []figure{{"simulated upgrades a second, all promises checked", fmt.Sprintf("%.0f", rate), "", "", ""}}, ctx.Err()
+	return []figure.Figure{{What: "simulated upgrades a second, all promises checked", Ours: fmt.Sprintf("%.0f", rate)}}, ctx.Err()
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"theseus.dev/bench/figure"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 // wallTime compares an upgrade of three etcd members by Theseus with a bare script that does the same and no more: a
 // snapshot, then each member stopped, started with the new program, waited for by the rules that etcd.yaml calls settled, and a
 // soak; the leader last, after its role was moved. It also reads the memory of the driver and the shims.
-func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure, error) {
+func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure.Figure, error) {
 	var ours, bare []float64
 	var driver, shim []memory
 	for i := range rounds {
@@ -40,9 +42,9 @@ func wallTime(ctx context.Context, bin, dir string, rounds int) ([]figure, error
 		}
 		bare = append(bare, took.Seconds())
 	}
-	a, b := median(ours), median(bare)
-	return []figure{
-		{"wall time of an upgrade, 3 etcd members", fmt.Sprintf("%.1f s", a), fmt.Sprintf("%.1f s by a bare script", b), fmt.Sprintf("%.2f", a/b), "1.10"},
+	a, b := figure.Median(ours), figure.Median(bare)
+	return []figure.Figure{
+		{What: "wall time of an upgrade, 3 etcd members", Ours: fmt.Sprintf("%.1f s", a), Theirs: fmt.Sprintf("%.1f s by a bare script", b), Ratio: fmt.Sprintf("%.2f", a/b), Limit: "1.10"},
 		memoryFigure("memory of the driver, peak", driver, "60 MiB"),
 		memoryFigure("memory of a shim, largest of three", shim, "12 MiB"),
 	}, nil
@@ -60,12 +62,12 @@ type memory struct{ own, resident float64 }
 
 func (m memory) most(n memory) memory { return memory{max(m.own, n.own), max(m.resident, n.resident)} }
 
-func memoryFigure(name string, list []memory, most string) figure {
+func memoryFigure(name string, list []memory, most string) figure.Figure {
 	var own, resident []float64
 	for _, m := range list {
 		own, resident = append(own, m.own), append(resident, m.resident)
 	}
-	return figure{name, fmt.Sprintf("%.1f MiB", median(own)), fmt.Sprintf("%.1f MiB with the program's file", median(resident)), "", most}
+	return figure.Figure{What: name, Ours: fmt.Sprintf("%.1f MiB", figure.Median(own)), Theirs: fmt.Sprintf("%.1f MiB with the program's file", figure.Median(resident)), Limit: most}
 }
 
 func byTheseus(ctx context.Context, bin, dir string) (m measured, err error) {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"theseus.dev/bench/figure"
 )
 
 const watched = 20 * time.Second
 
 // watching is the CPU of status --watch while nothing changes.
-func watching(ctx context.Context, bin, dir string, _ int) (f []figure, err error) {
+func watching(ctx context.Context, bin, dir string, _ int) (f []figure.Figure, err error) {
 	fmt.Fprintln(os.Stderr, "status --watch while nothing changes")
 	t := theseus{bin: bin, home: filepath.Join(dir, "watch")}
 	file := filepath.Join(dir, "watch.yaml")
@@ -38,7 +40,7 @@ func watching(ctx context.Context, bin, dir string, _ int) (f []figure, err erro
 	_ = c.Wait() // it was interrupted
 	u := c.ProcessState.SysUsage().(*syscall.Rusage)
 	used := time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	return []figure{{"CPU of status --watch when nothing changes", fmt.Sprintf("%.2f %% of a core", 100*used.Seconds()/watched.Seconds()), "", "", ""}}, nil
+	return []figure.Figure{{What: "CPU of status --watch when nothing changes", Ours: fmt.Sprintf("%.2f %% of a core", 100*used.Seconds()/watched.Seconds())}}, nil
 }
 
 func combine(a, b error) error {

@@ -161,7 +161,7 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 	return reconcile.Result{}, err
 }
 
-// patience grows while the same thing is waited for.
+// patience grows while the same thing is waited for. A wait for a time ends with it.
 func (d *driver) patience(p runner.Pass) time.Duration {
 	now := ""
 	if a := p.Status.Attempt; a != nil && a.WaitingFor != nil {
@@ -170,7 +170,11 @@ func (d *driver) patience(p runner.Pass) time.Duration {
 	if now != d.progress || d.since.IsZero() {
 		d.progress, d.since = now, time.Now()
 	}
-	return min(max(lookSoon, time.Since(d.since)/10), lookLater)
+	pause := min(max(lookSoon, time.Since(d.since)/10), lookLater)
+	if p.Due > 0 {
+		pause = min(pause, p.Due)
+	}
+	return pause
 }
 
 func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
