@@ -22,6 +22,8 @@ type site interface {
 	systemOf(ctx context.Context, path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error)
 	// create makes the cluster of a proposal's file, which is not there yet.
 	create(ctx context.Context, p *proposal) (access, error)
+	// restore makes the cluster of a proposal's file with the data of a backup, and has it ready to be driven as k.at. The text says what data that is.
+	restore(ctx context.Context, k *opened, p *proposal, from stored) (string, error)
 	// permit refuses a proposal before anything is changed, for reasons of the place.
 	permit(ctx context.Context, p *proposal) error
 	// foresee says what the place would say to a proposal, and changes nothing.
@@ -80,6 +82,12 @@ type foresight struct {
 	warnings []string
 	// unseen is what could not be looked at from here.
 	unseen []string
+}
+
+// stored is a backup as a person names it.
+type stored struct {
+	name string
+	url  string // empty: as the site knows it
 }
 
 // downed is what down came to.
