@@ -54,6 +54,8 @@ type access interface {
 	drive(ctx context.Context, begin func() error, watch func(runner.Pass)) (last *v1alpha1.Cluster, refusal, err error)
 	// logs prints the last lines that a member wrote, and with follow what comes.
 	logs(ctx context.Context, to io.Writer, member string, lines int, follow bool) error
+	// reach is how a probe gets at the members.
+	reach(ctx context.Context, k *opened) (*reach, error)
 	// atStake is what down takes away, as a question; empty where that can be had back by up.
 	atStake(deleteData bool) string
 	// down stops the members.
