@@ -35,8 +35,8 @@ with --json too, an event a line.`,
 			switch {
 			case len(args) == 0 && watch:
 				return inputErrorf("--watch: name the cluster to watch")
-			case a.kube.everywhere && (len(args) == 1 || a.kube.namespace != ""):
-				return inputErrorf("--all-namespaces lists the clusters of all namespaces; leave it out, or the name and --namespace")
+			case len(args) == 1 && a.kube.everywhere:
+				return inputErrorf("--all-namespaces lists the clusters of all namespaces; leave it out, or the name")
 			case len(args) == 0:
 				return a.statusOfAll(c.Context())
 			case watch:

@@ -20,7 +20,6 @@ func TestCommandData(t *testing.T) {
 	loadTheseus(t)
 	loadEtcd(t, versions["3.5"])
 	loadEtcd(t, versions["3.6"])
-	c.installCRDs()
 	c.installChart()
 	c.apply(backupClaim)
 	p := &person{c: c, dir: t.TempDir()}
