@@ -29,3 +29,9 @@ func MemberOf(pod *corev1.Pod) (member, container string) {
 	}
 	return member, container
 }
+
+// HalfFilled says that a Restore began to fill a volume, and did not end.
+func HalfFilled(claim *corev1.PersistentVolumeClaim) bool {
+	_, marked := claim.Annotations[restoringAnnotation]
+	return marked
+}

@@ -402,7 +402,7 @@ func (f *filling) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, marked := have.Annotations[restoringAnnotation]; !marked {
+		if !HalfFilled(have) {
 			continue
 		}
 		before := have.DeepCopy()
@@ -488,7 +488,7 @@ func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (string, err
 		return "", err
 	}
 	for i := range claims.Items {
-		if _, marked := claims.Items[i].Annotations[restoringAnnotation]; marked {
+		if HalfFilled(&claims.Items[i]) {
 			return fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims.Items[i].Name), nil
 		}
 	}

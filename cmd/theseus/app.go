@@ -24,7 +24,10 @@ type app struct {
 }
 
 // kubeFlags say which namespace of which Kubernetes cluster is meant.
-type kubeFlags struct{ context, namespace, kubeconfig string }
+type kubeFlags struct {
+	context, namespace, kubeconfig string
+	everywhere                     bool // all namespaces
+}
 
 func (f kubeFlags) given() bool { return f != kubeFlags{} }
 
@@ -41,15 +44,6 @@ func (a *app) remote() bool {
 func (a *app) site() (site, error) {
 	if a.remote() {
 		return a.kubernetes()
-	}
-	home, err := a.homeFolder()
-	return &machine{app: a, home: home}, err
-}
-
-// thisMachine is the site for what cannot be done from outside of a cluster.
-func (a *app) thisMachine(what string) (*machine, error) {
-	if a.remote() {
-		return nil, inputNext("without --context, --namespace, --kubeconfig and $"+contextVariable+" it works on clusters of this machine", "%s: it does not work on Kubernetes", what)
 	}
 	home, err := a.homeFolder()
 	return &machine{app: a, home: home}, err

@@ -29,7 +29,15 @@ type opened struct {
 
 // open finds a cluster by its name and reads it.
 func (a *app) open(ctx context.Context, name string) (*opened, error) {
-	k, err := a.find(ctx, name)
+	s, err := a.site()
+	if err != nil {
+		return nil, err
+	}
+	return a.openIn(ctx, s, name)
+}
+
+func (a *app) openIn(ctx context.Context, s site, name string) (*opened, error) {
+	k, err := a.findIn(ctx, s, name)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +53,10 @@ func (a *app) find(ctx context.Context, name string) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.findIn(ctx, s, name)
+}
+
+func (a *app) findIn(ctx context.Context, s site, name string) (*opened, error) {
 	at, err := s.open(ctx, name)
 	if err != nil {
 		return nil, a.meant(err)

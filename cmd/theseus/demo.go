@@ -17,6 +17,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/probe"
+	"theseus.dev/probe/etcd"
 	"theseus.dev/systems"
 )
 
@@ -82,16 +83,16 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	before, err := k.resources(ctx)
+	r, err := k.at.reach(ctx, k)
 	if err != nil {
 		return err
 	}
-	endpoints, err := k.endpoints(ctx)
+	before, err := r.resources(ctx)
 	if err != nil {
 		return err
 	}
 	d.chapter(fmt.Sprintf("clients write and read, %g requests/s; a baseline first", d.rate))
-	m, err := startProbe(ctx, "etcd", endpoints, d.rate)
+	m, err := startProbe(ctx, "etcd", etcd.Options{Endpoints: r.endpoints}, d.rate)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	m.Mark(probe.Settle, "after")
 	m.wait(ctx, 7*time.Second)
 	d.chapter("every acknowledged write is read back")
-	facts, err := k.facts(ctx, before)
+	facts, err := k.facts(ctx, r, before)
 	if err != nil {
 		return err
 	}

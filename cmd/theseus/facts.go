@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 
@@ -16,6 +17,41 @@ import (
 // resource is what a member has that an upgrade must not change.
 type resource struct{ name, host, data string }
 
+// reach is how a probe gets at the members of the first component.
+type reach struct {
+	// endpoints are their client addresses: the port named client, else the first by name.
+	endpoints []string
+	// dial connects to them; nil: as usual.
+	dial func(ctx context.Context, address string) (net.Conn, error)
+	// resources are what an upgrade must not change, and same says what of members that is.
+	resources func(context.Context) ([]resource, error)
+	same      string
+	// note is what a verdict cannot show because of the way; empty: nothing.
+	note  string
+	close func()
+}
+
+// reach leads to processes of this machine.
+func (m *process) reach(ctx context.Context, k *opened) (*reach, error) {
+	look, err := k.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := k.system.Components()[0]
+	port, err := clientPort(c)
+	if err != nil {
+		return nil, err
+	}
+	r := &reach{resources: k.resources, same: "names, addresses and data folders", close: func() {}}
+	for _, member := range look.Members {
+		if member.View.Component == c.Name() {
+			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", member.View.Host, member.View.Port[port]))
+		}
+	}
+	slices.Sort(r.endpoints)
+	return r, nil
+}
+
 func (k *opened) resources(ctx context.Context) ([]resource, error) {
 	look, err := k.look(ctx)
 	if err != nil {
@@ -26,27 +62,6 @@ func (k *opened) resources(ctx context.Context) ([]resource, error) {
 		out = append(out, resource{m.View.Name, m.View.Host, m.View.Data})
 	}
 	slices.SortFunc(out, func(a, b resource) int { return strings.Compare(a.name, b.name) })
-	return out, nil
-}
-
-// endpoints are the client addresses of the members of the first component: its first port by name, "client" before others.
-func (k *opened) endpoints(ctx context.Context) ([]string, error) {
-	look, err := k.look(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c := k.system.Components()[0]
-	port, err := clientPort(c)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, m := range look.Members {
-		if m.View.Component == c.Name() {
-			out = append(out, fmt.Sprintf("http://%s:%d", m.View.Host, m.View.Port[port]))
-		}
-	}
-	slices.Sort(out)
 	return out, nil
 }
 
@@ -63,17 +78,17 @@ func clientPort(c *system.Component) (string, error) {
 }
 
 // facts compares before and after, and what was done by hand.
-func (k *opened) facts(ctx context.Context, before []resource) (probe.Facts, error) {
+func (k *opened) facts(ctx context.Context, r *reach, before []resource) (probe.Facts, error) {
 	if err := k.reload(ctx); err != nil {
 		return probe.Facts{}, err
 	}
-	after, err := k.resources(ctx)
+	after, err := r.resources(ctx)
 	if err != nil {
 		return probe.Facts{}, err
 	}
 	st := &k.cluster.Status
 	f := probe.Facts{TargetVersion: k.cluster.Status.CurrentVersion}
-	f.SameResources = fact(slices.Equal(before, after), "the members have the same names, addresses and data folders", "members, addresses or data folders differ")
+	f.SameResources = fact(slices.Equal(before, after), "the members have the same "+r.same, "of the members not all "+r.same+" are the same")
 	f.ConfigUnedited = fact(st.Applied != nil, "the members run with the options and arguments of the spec, which the upgrade did not change", "the cluster was never started to its end")
 	used := 0
 	for _, a := range st.Attempts {

@@ -43,6 +43,7 @@ type namespace struct {
 	name, where string
 	api         client.Client
 	pods        kubernetes.Interface
+	config      *rest.Config
 	heard       *hearing
 }
 
@@ -110,7 +111,7 @@ func (a *app) connect(config *rest.Config, name, where string) (*namespace, erro
 		return nil, unreachable(err)
 	}
 	pods, err := kubernetes.NewForConfig(config)
-	return &namespace{app: a, name: name, where: where, api: api, pods: pods, heard: heard}, inputError(err)
+	return &namespace{app: a, name: name, where: where, api: api, pods: pods, config: config, heard: heard}, inputError(err)
 }
 
 // hearing keeps the warnings that the API server sends with its answers, the webhook's among them.
@@ -139,13 +140,19 @@ func (h *hearing) take() []string {
 
 func (n *namespace) all(ctx context.Context) ([]access, error) {
 	found := &v1alpha1.ClusterList{}
-	if err := n.api.List(ctx, found, client.InNamespace(n.name)); err != nil {
+	in := client.InNamespace(n.name)
+	if n.kube.everywhere {
+		in = ""
+	}
+	if err := n.api.List(ctx, found, in); err != nil {
 		return nil, n.problem(err)
 	}
-	slices.SortFunc(found.Items, func(a, b v1alpha1.Cluster) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(found.Items, func(a, b v1alpha1.Cluster) int {
+		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
+	})
 	var out []access
 	for i := range found.Items {
-		o := n.object(found.Items[i].Name)
+		o := n.objectAt(client.ObjectKeyFromObject(&found.Items[i]))
 		o.read = &found.Items[i]
 		out = append(out, o)
 	}
@@ -179,7 +186,10 @@ func (n *namespace) others(ctx context.Context, name string) error {
 }
 
 func (n *namespace) object(name string) *object {
-	key := client.ObjectKey{Namespace: n.name, Name: name}
+	return n.objectAt(client.ObjectKey{Namespace: n.name, Name: name})
+}
+
+func (n *namespace) objectAt(key client.ObjectKey) *object {
 	return &object{namespace: n, key: key, state: &operator.State{API: n.api, Live: n.api, Key: key}}
 }
 

@@ -19,7 +19,7 @@ import (
 func (o *object) backUp(ctx context.Context, k *opened) (taken, error) {
 	b := &v1alpha1.Backup{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindBackup},
-		ObjectMeta: metav1.ObjectMeta{Namespace: o.key.Namespace, Name: backupName(o.key.Name)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: o.key.Namespace, Name: newName(o.key.Name)},
 		Spec:       v1alpha1.BackupSpec{Cluster: o.key.Name},
 	}
 	err := o.written(o.api.Create(ctx, b, client.FieldOwner(fieldManager)))
@@ -28,42 +28,57 @@ func (o *object) backUp(ctx context.Context, k *opened) (taken, error) {
 		return taken{}, err
 	}
 	k.talkf("taking backup %s of %s", b.Name, k.name)
-	since, told := time.Now(), false
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
-	for {
-		if t, done, err := outcomeOf(b); done {
-			return t, err
-		}
-		if !told && time.Since(since) > patience && len(b.Status.Conditions) == 0 {
-			o.talkf("%s", o.notTakenUp())
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return taken{}, &exitError{code: exitWaiting, err: fmt.Errorf("backup %s: stopped watching; %s goes on by itself", b.Name, theOperator), next: "see: " + o.command("backup", o.key.Name, "--list")}
-		case <-t.C:
-		}
-		if err := o.api.Get(ctx, client.ObjectKeyFromObject(b), b); err != nil && ctx.Err() == nil && !passing(err) {
-			return taken{}, o.problem(err)
-		}
+	if err := o.follow(ctx, b, &b.Status.Conditions, "backup "+b.Name, o.command("backup", o.key.Name, "--list")); err != nil {
+		return taken{}, err
 	}
+	return taken{b, fmt.Sprintf("%s  %d bytes, checked and read back", b.Name, b.Status.Bytes)}, nil
 }
 
-// backupName is one that no other Backup has.
-func backupName(cluster string) string {
+// newName is one that no other Backup or Restore of a cluster has.
+func newName(cluster string) string {
 	return fmt.Sprintf("%s-%s-%s", cluster, time.Now().UTC().Format("20060102-150405"), strings.ToLower(rand.Text()[:4]))
 }
 
-// outcomeOf is how a Backup ended, if it has.
-func outcomeOf(b *v1alpha1.Backup) (t taken, done bool, err error) {
-	if meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) {
-		return taken{b, fmt.Sprintf("%s  %d bytes, checked and read back", b.Name, b.Status.Bytes)}, true, nil
+// follow reads a Backup or a Restore, whose conditions are given, until it has ended, and says how far it is. See is the command that shows it later.
+func (n *namespace) follow(ctx context.Context, object client.Object, conditions *[]metav1.Condition, what, see string) error {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	told, wondered, away := "", false, false
+	for since := time.Now(); ; {
+		if done, err := outcomeOf(*conditions, what); done {
+			return err
+		}
+		if started := meta.FindStatusCondition(*conditions, v1alpha1.ConditionStarted); started != nil && started.Message != told {
+			told = started.Message
+			n.talkf("%s: %s", what, told)
+		}
+		if !wondered && len(*conditions) == 0 && time.Since(since) > patience {
+			wondered = true
+			n.talkf("%s", n.notTakenUp())
+		}
+		select {
+		case <-ctx.Done():
+			return &exitError{code: exitWaiting, err: fmt.Errorf("%s: stopped watching; %s goes on by itself", what, theOperator), next: "to see how far it is: " + see}
+		case <-t.C:
+		}
+		err := n.api.Get(ctx, client.ObjectKeyFromObject(object), object)
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case !passing(err):
+			return &exitError{code: exitUnknown, err: fmt.Errorf("%s: %w", what, err), next: "look: " + see}
+		case !away:
+			away = true
+			n.talkf("%v; trying again", n.problem(err))
+		}
 	}
-	if c := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionFailed); c != nil && c.Status == metav1.ConditionTrue {
-		return taken{}, true, &exitError{code: exitFailed, err: fmt.Errorf("backup %s: %s", b.Name, c.Message)}
+}
+
+// outcomeOf is how a Backup or a Restore ended, if it has.
+func outcomeOf(conditions []metav1.Condition, what string) (done bool, err error) {
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionFailed); c != nil && c.Status == metav1.ConditionTrue {
+		return true, &exitError{code: exitFailed, err: fmt.Errorf("%s: %s", what, c.Message)}
 	}
-	return taken{}, false, nil
+	return meta.IsStatusConditionTrue(conditions, v1alpha1.ConditionFinished), nil
 }
 
 // backups are the Backups of the cluster, oldest first.

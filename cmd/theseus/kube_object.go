@@ -139,9 +139,9 @@ func (o *object) patchSpec(ctx context.Context, p *proposal, more ...client.Patc
 }
 
 // repeatWarnings says what the API server warned of.
-func (o *object) repeatWarnings() {
-	for _, w := range o.heard.take() {
-		o.talkf("warning: %s", w)
+func (n *namespace) repeatWarnings() {
+	for _, w := range n.heard.take() {
+		n.talkf("warning: %s", w)
 	}
 }
 

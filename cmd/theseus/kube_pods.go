@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/operator"
 )
 
@@ -75,7 +77,7 @@ func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
 	d := downed{Cluster: o.key.Name, Stopped: true, Deleted: deleteData, words: fmt.Sprintf("the members of %s are stopped; their volumes stay in %s", o.key.Name, o.where)}
 	if deleteData {
 		d.words = o.key.Name + " is deleted; its backups stay where they are"
-		err = o.deleteClaims(ctx, owned)
+		err = errors.Join(o.deleteRestores(ctx), o.deleteClaims(ctx, owned))
 	}
 	return d, err
 }
@@ -145,13 +147,34 @@ func (o *object) awaitGone(ctx context.Context, owned *workloads) error {
 	}
 }
 
+// deleteRestores takes away what would fill the volumes, or keep a Cluster of this name from being restored anew.
+func (o *object) deleteRestores(ctx context.Context) error {
+	found := &v1alpha1.RestoreList{}
+	err := o.api.List(ctx, found, client.InNamespace(o.key.Namespace))
+	if apierrors.IsForbidden(err) {
+		o.talkf("warning: Restores into %s are left, if there are any: %v", o.key.Name, o.problem(err))
+		return nil
+	}
+	if err != nil {
+		return o.problem(err)
+	}
+	for i := range found.Items {
+		if r := &found.Items[i]; r.Spec.Cluster == o.key.Name {
+			if err := o.api.Delete(ctx, r, client.Preconditions{UID: &r.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil && !apierrors.IsNotFound(err) {
+				return o.written(err)
+			}
+		}
+	}
+	return nil
+}
+
 func (o *object) deleteClaims(ctx context.Context, owned *workloads) error {
 	claims := &corev1.PersistentVolumeClaimList{}
 	if err := o.api.List(ctx, claims, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name)); err != nil {
 		return o.problem(err)
 	}
 	for i := range claims.Items {
-		if c := &claims.Items[i]; owned.claimed(c.Name) {
+		if c := &claims.Items[i]; owned.claimed(c.Name) || operator.HalfFilled(c) {
 			if err := o.api.Delete(ctx, c, client.Preconditions{UID: &c.UID}); err != nil && !apierrors.IsNotFound(err) {
 				return o.written(err)
 			}

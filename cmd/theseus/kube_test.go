@@ -114,6 +114,7 @@ func TestSite(t *testing.T) {
 		{what: "a context", app: app{kube: kubeFlags{context: "lab"}}, want: true},
 		{what: "a namespace", app: app{kube: kubeFlags{namespace: "prod"}}, want: true},
 		{what: "a kubeconfig", app: app{kube: kubeFlags{kubeconfig: "file"}}, want: true},
+		{what: "all namespaces", app: app{kube: kubeFlags{everywhere: true}}, want: true},
 		{what: "the environment", context: "lab", want: true},
 		{what: "a home in spite of the environment", app: app{home: "/h"}, context: "lab"},
 		{what: "the name", app: app{plugin: true}, want: true},
@@ -496,5 +497,34 @@ func TestAwayForAMoment(t *testing.T) {
 	}
 	if n := strings.Count(w.err.String(), "trying again"); n != 1 {
 		t.Errorf("that it is tried again was said %d times, want once:\n%s", n, w.err.String())
+	}
+}
+
+// TestAllNamespaces lists clusters by namespace and name, and a namespace lists its own.
+func TestAllNamespaces(t *testing.T) {
+	other := running("1.0.0")
+	other.Namespace, other.Name = "dev", "zz"
+	w := newTown(t, interceptor.Funcs{}, running("1.0.0"), other)
+	for everywhere, want := range map[bool]string{false: "prod/si", true: "dev/zz prod/si"} {
+		w.kube.everywhere = everywhere
+		all, err := w.all(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, at := range all {
+			c, err := at.load(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, c.Namespace+"/"+c.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("all namespaces %t: got %q, want %s", everywhere, got, want)
+		}
+	}
+	columns, rows := w.app.shown([][]string{{"dev", "zz"}})
+	if columns[0] != "NAMESPACE" || rows[0][0] != "dev" {
+		t.Errorf("the list has columns %q and %q", columns, rows)
 	}
 }

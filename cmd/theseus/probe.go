@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -33,8 +34,12 @@ every acknowledged write and read it back at the end.
 
 With the name of a cluster the probe measures a baseline, waits for an attempt
 to begin and to end (start it from another terminal), measures for a while
-longer, and judges. With --endpoints it measures any system for --duration.`,
+longer, and judges. With --endpoints it measures any system for --duration.
+
+Members in Kubernetes are reached through the API server, as by kubectl
+port-forward: latency includes that tunnel, and the verdict says so.`,
 		Example: `  theseus probe kv --rate 1000 --out verdict/
+  theseus probe kv --context lab --namespace prod
   theseus probe --system etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --duration 1m`,
 		Args:              atMostOneName,
 		ValidArgsFunction: a.completeNames,
@@ -66,7 +71,7 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 	if len(f.endpoints) == 0 || f.duration <= 0 {
 		return inputErrorf("give the name of a cluster, or --endpoints with --duration")
 	}
-	m, err := startProbe(ctx, f.system, f.endpoints, f.rate)
+	m, err := startProbe(ctx, f.system, etcd.Options{Endpoints: f.endpoints}, f.rate)
 	if err != nil {
 		return err
 	}
@@ -83,8 +88,8 @@ type measuring struct {
 	ended  chan struct{}
 }
 
-func startProbe(ctx context.Context, system string, endpoints []string, rate float64) (*measuring, error) {
-	d, err := newDriver(system, endpoints)
+func startProbe(ctx context.Context, system string, at etcd.Options, rate float64) (*measuring, error) {
+	d, err := newDriver(system, at)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +111,12 @@ func startProbe(ctx context.Context, system string, endpoints []string, rate flo
 	return m, nil
 }
 
-func newDriver(system string, endpoints []string) (probe.Driver, error) {
+func newDriver(system string, at etcd.Options) (probe.Driver, error) {
 	if system != "etcd" {
 		return nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", system)
 	}
-	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50})
+	at.FreshEvery = 50
+	d, err := etcd.New(at)
 	return d, inputError(err)
 }
 
@@ -164,24 +170,29 @@ func (a *app) judge(m *measuring, p probe.Profile, facts probe.Facts, dir string
 
 // probeCluster measures a cluster of ours through one attempt.
 func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profile, f probeFlags) error {
-	if _, err := a.thisMachine("probe of a cluster"); err != nil {
-		return err
-	}
 	k, err := a.open(ctx, name)
 	if err != nil {
 		return err
 	}
-	endpoints, err := k.endpoints(ctx)
+	if err := k.plain(); err != nil {
+		return err
+	}
+	r, err := k.at.reach(ctx, k)
 	if err != nil {
 		return err
 	}
-	before, err := k.resources(ctx)
+	defer r.close()
+	before, err := r.resources(ctx)
 	if err != nil {
 		return err
 	}
-	m, err := startProbe(context.WithoutCancel(ctx), k.system.Name(), endpoints, f.rate)
+	m, err := startProbe(context.WithoutCancel(ctx), k.system.Name(), etcd.Options{Endpoints: r.endpoints, Dial: r.dial}, f.rate)
 	if err != nil {
 		return err
+	}
+	if r.note != "" {
+		profile.DoesNotShow = append(slices.Clone(profile.DoesNotShow), r.note)
+		a.talkf("this does not show %s", r.note)
 	}
 	a.talkf("measuring %s at %g requests/s; start an upgrade from another terminal when the baseline is long enough", name, f.rate)
 	m.wait(ctx, f.baseline)
@@ -191,11 +202,22 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	}
 	m.Mark(probe.Settle, "after")
 	m.wait(ctx, f.settle)
-	facts, err := k.facts(context.WithoutCancel(ctx), before)
+	facts, err := k.facts(context.WithoutCancel(ctx), r, before)
 	if err != nil {
 		return err
 	}
 	return a.judge(m, profile, facts, f.dir)
+}
+
+// plain refuses members that speak TLS.
+func (k *opened) plain() error {
+	c := k.system.Components()[0]
+	if port, err := clientPort(c); err == nil {
+		if _, speaks := k.cluster.Spec.Components[c.Name()].TLS[port]; speaks {
+			return inputErrorf("%s: spec.components.%s.tls.%s is set, and the probe of a cluster does not speak TLS yet", k.name, c.Name(), port)
+		}
+	}
+	return nil
 }
 
 // followAttempt marks the windows of attempts as the journal shows them, until one that began has ended.
@@ -219,7 +241,7 @@ func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most t
 			return nil
 		case <-tick.C:
 		}
-		if err := k.reload(ctx); err != nil {
+		if err := k.reload(ctx); err != nil && !passing(err) {
 			return err
 		}
 		at := k.cluster.Status.Attempt

@@ -25,87 +25,105 @@ func newRestore(a *app) *cobra.Command {
 		Short: "Make a new cluster from a backup, beside the old one",
 		Long: `Make the new cluster that FILE describes, with the data of a backup. Nothing is
 ever restored over a cluster that exists: give the new one a name of its own,
-look at it, and switch clients over yourself.`,
-		Example: "  theseus backup kv --list\n  theseus restore kv-restored.yaml --from kv-3.5.35-3.6.16-a2-7",
-		Args:    oneFile, ValidArgsFunction: yamlFiles,
-		RunE: func(c *cobra.Command, args []string) error { return a.restore(c.Context(), args[0], from, url) },
+look at it, and switch clients over yourself.
+
+On Kubernetes it makes a Restore and then the Cluster, which waits for it, and
+watches both to their ends. BACKUP is a Backup of the namespace; with --url it
+is the name that the backup has there, as status.name of a Backup says it.`,
+		Example: `  theseus backup kv --list
+  theseus restore kv-restored.yaml --from kv-3.5.35-3.6.16-a2-7
+  theseus restore kv-restored.yaml --from kv-before-the-move --context lab --namespace prod`,
+		Args: oneFile, ValidArgsFunction: yamlFiles,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := a.site()
+			if err != nil {
+				return err
+			}
+			return a.restoreAt(c.Context(), s, args[0], stored{from, url})
+		},
 	}
 	c.Flags().StringVar(&from, "from", "", "the backup, by its name")
-	c.Flags().StringVar(&url, "url", "", "where the backup is (default: spec.backup.url of FILE)")
+	c.Flags().StringVar(&url, "url", "", "where the backup is (default: spec.backup.url of FILE; on Kubernetes where the Backup says)")
 	return c
 }
 
-func (a *app) restore(ctx context.Context, file, from, url string) error {
-	m, err := a.thisMachine("restore")
+func (a *app) restoreAt(ctx context.Context, s site, file string, from stored) error {
+	f, err := readCluster(ctx, s, file)
 	if err != nil {
 		return err
 	}
-	f, err := readCluster(ctx, m, file)
-	if err != nil {
-		return err
-	}
-	if from == "" {
+	if from.name == "" {
 		return inputErrorf("--from: name the backup; \"%s\" lists them", a.command("backup", "NAME", "--list"))
 	}
 	if f.system.API().Restore == nil {
 		return inputErrorf("System %s does not say how a backup is restored", f.system.Name())
 	}
-	if url == "" && f.cluster.Spec.Backup != nil {
-		url = f.cluster.Spec.Backup.URL
-	}
-	if url == "" {
-		return inputErrorf("--url: say where the backup is, or set spec.backup.url in %s", file)
-	}
-	k, err := a.openFile(ctx, m, f)
+	k, err := a.openFile(ctx, s, f)
 	if err != nil {
 		return err
 	}
 	if k.at != nil {
 		return inputNext("give the new cluster another metadata.name in "+file, "cluster %s exists, and nothing is restored over a cluster that exists", k.name)
 	}
-	return m.restoreInto(ctx, k, f, from, url)
-}
-
-// restoreInto gets the backup, makes every member's data folder from it, and starts the cluster. If the data cannot be made,
-// nothing of the new cluster stays.
-func (m *machine) restoreInto(ctx context.Context, k *opened, f *clusterFile, from, url string) error {
 	p := k.propose(&f.cluster.Spec, f.cluster.Spec.Version)
 	p.file = f
-	if err := m.permit(ctx, p); err != nil {
+	if err := s.permit(ctx, p); err != nil {
 		return err
+	}
+	restored, err := s.restore(ctx, k, p, from)
+	if err != nil {
+		return err
+	}
+	if err := k.driveTo(ctx, wantEnd, nil); err != nil {
+		return err
+	}
+	k.talkf("%s", restored)
+	return nil
+}
+
+// restore gets the backup, makes every member's data folder from it, and has the cluster ready to start. If the data cannot be made,
+// nothing of the new cluster stays.
+func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stored) (string, error) {
+	f, url := p.file, from.url
+	if url == "" && f.cluster.Spec.Backup != nil {
+		url = f.cluster.Spec.Backup.URL
+	}
+	if url == "" {
+		return "", inputErrorf("--url: say where the backup is, or set spec.backup.url of %s in its file", k.name)
 	}
 	store, err := cloud.Open(ctx, url, nil)
 	if err != nil {
-		return inputError(err)
+		return "", inputError(err)
 	}
 	defer store.Close()
-	name, err := m.findBackup(ctx, store, from)
+	name, err := m.findBackup(ctx, store, from.name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	work, err := os.MkdirTemp("", "theseus-restore-")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer os.RemoveAll(work)
 	got := filepath.Join(work, "backup")
 	proof, err := k.fetch(ctx, store, name, got)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if v := f.cluster.Spec.Version; name.From != v {
-		k.talkf("warning: the backup was taken at %s and %s runs %s", name.From, k.name, v)
-	}
+	p.warnOfVersion(k.app, name.From)
 	at, err := m.createFilled(ctx, k, f, got)
 	if err != nil {
-		return err
+		return "", err
 	}
 	k.at = at
-	if err := k.driveTo(ctx, wantEnd, nil); err != nil {
-		return err
+	return fmt.Sprintf("%s has the data of %s, taken %s; what was written after that is not in it", k.name, name, proof.Started.Local().Format(time.DateTime)), nil
+}
+
+// warnOfVersion says that the data was written by another version than the one that is to read it.
+func (p *proposal) warnOfVersion(a *app, wrote string) {
+	if v := p.spec.Version; wrote != v {
+		a.talkf("warning: the backup was taken at %s and %s runs %s", wrote, p.name, v)
 	}
-	k.talkf("%s has the data of %s, taken %s; what was written after that is not in it", k.name, name, proof.Started.Local().Format(time.DateTime))
-	return nil
 }
 
 // fetch gets a backup that is whole and of this System. What is not is the user's to choose anew: nothing was made yet.

@@ -22,6 +22,8 @@ type site interface {
 	systemOf(ctx context.Context, path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error)
 	// create makes the cluster of a proposal's file, which is not there yet.
 	create(ctx context.Context, p *proposal) (access, error)
+	// restore makes the cluster of a proposal's file with the data of a backup, and has it ready to be driven as k.at. The text says what data that is.
+	restore(ctx context.Context, k *opened, p *proposal, from stored) (string, error)
 	// permit refuses a proposal before anything is changed, for reasons of the place.
 	permit(ctx context.Context, p *proposal) error
 	// foresee says what the place would say to a proposal, and changes nothing.
@@ -52,6 +54,8 @@ type access interface {
 	drive(ctx context.Context, begin func() error, watch func(runner.Pass)) (last *v1alpha1.Cluster, refusal, err error)
 	// logs prints the last lines that a member wrote, and with follow what comes.
 	logs(ctx context.Context, to io.Writer, member string, lines int, follow bool) error
+	// reach is how a probe gets at the members.
+	reach(ctx context.Context, k *opened) (*reach, error)
 	// atStake is what down takes away, as a question; empty where that can be had back by up.
 	atStake(deleteData bool) string
 	// down stops the members.
@@ -80,6 +84,12 @@ type foresight struct {
 	warnings []string
 	// unseen is what could not be looked at from here.
 	unseen []string
+}
+
+// stored is a backup as a person names it.
+type stored struct {
+	name string
+	url  string // empty: as the site knows it
 }
 
 // downed is what down came to.

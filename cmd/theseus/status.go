@@ -27,6 +27,7 @@ with --json too, an event a line.`,
   theseus status kv --watch
   theseus status kv --json | jq .status.conditions
   theseus status kv --context lab --namespace prod
+  theseus status --context lab --all-namespaces
   kubectl theseus status kv`,
 		Args:              atMostOneName,
 		ValidArgsFunction: a.completeNames,
@@ -34,6 +35,8 @@ with --json too, an event a line.`,
 			switch {
 			case len(args) == 0 && watch:
 				return inputErrorf("--watch: name the cluster to watch")
+			case len(args) == 1 && a.kube.everywhere:
+				return inputErrorf("--all-namespaces lists the clusters of all namespaces; leave it out, or the name")
 			case len(args) == 0:
 				return a.statusOfAll(c.Context())
 			case watch:
@@ -43,6 +46,7 @@ with --json too, an event a line.`,
 		},
 	}
 	c.Flags().BoolVarP(&watch, "watch", "w", false, "go on and print what happens until the attempt ends")
+	c.Flags().BoolVarP(&a.kube.everywhere, "all-namespaces", "A", false, "the clusters of all namespaces of Kubernetes")
 	return c
 }
 
@@ -63,10 +67,10 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		c, err := loadWhole(ctx, at)
 		if err != nil {
 			unread = firstError(unread, err)
-			rows = append(rows, []string{at.name(), "?", "?", "?", "?", "?", cut(err.Error(), 100)})
+			rows = append(rows, []string{"?", at.name(), "?", "?", "?", "?", "?", cut(err.Error(), 100)})
 			continue
 		}
-		rows = append(rows, row(c))
+		rows = append(rows, append([]string{c.Namespace}, row(c)...))
 		all = append(all, c)
 	}
 	switch {
@@ -75,9 +79,21 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	case len(rows) == 0:
 		a.talkf("there is no cluster yet; to make one: %s", a.command("up", "FILE"))
 	default:
-		a.table([]string{"NAME", "VERSION", "DESIRED VERSION", "DESIRED MEMBERS", "READY MEMBERS", "AGE", "DOING"}, rows)
+		a.table(a.shown(rows))
 	}
 	return unread
+}
+
+// shown are the columns of a list of clusters, with the namespace where that is not the same for all.
+func (a *app) shown(rows [][]string) (columns []string, shown [][]string) {
+	columns = []string{"NAMESPACE", "NAME", "VERSION", "DESIRED VERSION", "DESIRED MEMBERS", "READY MEMBERS", "AGE", "DOING"}
+	if a.kube.everywhere {
+		return columns, rows
+	}
+	for _, row := range rows {
+		shown = append(shown, row[1:])
+	}
+	return columns[1:], shown
 }
 
 func firstError(a, b error) error {

@@ -83,7 +83,7 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 
 // openFile opens the cluster of a file. A new one has a name, a System, and is nowhere yet.
 func (a *app) openFile(ctx context.Context, s site, f *clusterFile) (*opened, error) {
-	k, err := a.open(ctx, f.cluster.Name)
+	k, err := a.openIn(ctx, s, f.cluster.Name)
 	if is[*noClusterError](err) {
 		return &opened{app: a, name: f.cluster.Name, site: s, system: f.system, decide: upgrade.New()}, nil
 	}
