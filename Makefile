@@ -117,7 +117,7 @@ test-e2e: servers ## run the built binary against real servers
 # cannot run, and fails where CI is set.
 test-kubernetes: build servers bin/helm
 	@.ci/timed "vet of e2e/kubernetes" sh -c 'cd e2e/kubernetes && $(GO) vet . ./cmd/... ./lab'
-	@.ci/timed "Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) test -count=1 -timeout 40m -parallel 4 -v .'
+	@.ci/timed "Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) test -count=1 -timeout 40m -parallel 2 -v .'
 
 e2e: test-kubernetes ## try it on a real Kubernetes: the one of KUBECONFIG, or one that it starts
 

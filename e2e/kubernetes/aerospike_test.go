@@ -31,7 +31,7 @@ spec:
       replicas: 2
       storage: 10Mi
       image: "lab.test/aerospike:${version}"PLAYED
-  upgrade: {soak: 300ms, progressDeadline: 1m}
+  upgrade: {soak: 300ms, progressDeadline: 3m}
 `
 
 // TestAerospike goes the way of the Aerospike operator's document "Upgrading Clusters" with the shipped System and the chart's rights: no upgrade without a place for

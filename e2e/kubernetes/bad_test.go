@@ -24,7 +24,7 @@ spec:
   components:
     standin: {replicas: 3, storage: 10Mi, image: "lab.test/NAME:${version}"}
   options: {control: /control.json}
-  upgrade: {soak: 3s, progressDeadline: 30s, onFailure: FAILURE}
+  upgrade: {soak: 3s, progressDeadline: DEADLINE, onFailure: FAILURE}
 `
 
 // TestBadVersions upgrades to versions that are bad in every way that the field knows, all at once. Each Cluster goes back by itself, or pauses and
@@ -35,19 +35,19 @@ func TestBadVersions(t *testing.T) {
 	loadTheseus(t)
 	c.installCRDs()
 	c.startOperator()
-	for _, bad := range []struct{ name, failure, behaves, want string }{
-		{"pull", "Rollback", "", "lab.test/pull:1.1.0"}, // pauses before a member is touched: going back would not mend a registry
-		{"crash", "Rollback", `"exitAtStart": 7`, "exit code 7"},
-		{"unready", "Rollback", `"neverReady": true`, "ready"},
-		{"wrong", "Rollback", `"answerVersion": "1.0.9"`, "1.0.9"},
-		{"late", "Rollback", `"crashAfterReady": "1500ms"`, "exit code 3"},
-		{"person", "Pause", `"exitAtStart": 7`, "exit code 7"},
+	for _, bad := range []struct{ name, failure, deadline, behaves, want string }{
+		{"pull", "Rollback", "3m", "", "lab.test/pull:1.1.0"}, // pauses before a member is touched: going back would not mend a registry
+		{"crash", "Rollback", "3m", `"exitAtStart": 7`, "exit code 7"},
+		{"unready", "Rollback", "45s", `"neverReady": true`, "ready"},
+		{"wrong", "Rollback", "3m", `"answerVersion": "1.0.9"`, "1.0.9"},
+		{"late", "Rollback", "3m", `"crashAfterReady": "1500ms"`, "exit code 3"},
+		{"person", "Pause", "3m", `"exitAtStart": 7`, "exit code 7"},
 	} {
 		loadBehaving(t, bad.name, "1.0.0", "")
 		if bad.behaves != "" {
 			loadBehaving(t, bad.name, "1.1.0", bad.behaves)
 		}
-		c.apply(behaving, "NAME", bad.name, "FAILURE", bad.failure)
+		c.apply(behaving, "NAME", bad.name, "FAILURE", bad.failure, "DEADLINE", bad.deadline)
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
 			c := c.in(t)

@@ -28,7 +28,7 @@ spec:
     controller:
       replicas: 2
       image: "lab.test/pravega:${version}"CONTROLLERS
-  upgrade: {soak: 300ms, progressDeadline: 1m}
+  upgrade: {soak: 300ms, progressDeadline: 3m}
 `
 
 const (
