@@ -65,6 +65,9 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Cluster, error) {
 	return c.DeepCopy(), nil
 }
 
+// Read is for those who only look, and do not drive: a Cluster that a Restore holds can be read.
+func (s *State) Read(ctx context.Context) (*v1alpha1.Cluster, error) { return s.get(ctx) }
+
 // Load is part of runner.Journal. The mark is a sum of the status alone: an edit of the spec beside a driver is no conflict.
 func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	c, err := s.get(ctx)

@@ -37,7 +37,7 @@ func (o *object) driver() string { return theOperator }
 
 // get reads the Cluster from the API server.
 func (o *object) get(ctx context.Context) (*v1alpha1.Cluster, error) {
-	c, _, err := o.state.Load(ctx)
+	c, err := o.state.Read(ctx)
 	if apierrors.IsNotFound(err) {
 		return nil, &noClusterError{name: o.key.Name, where: o.where}
 	}

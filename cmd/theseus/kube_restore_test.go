@@ -36,8 +36,9 @@ type archive struct {
 	wrote  []string // what was written, in order; a dry run in brackets
 	refuse string   // what the API server refuses
 	end    string   // the condition that the Restore comes to
-	reads  int
-	on     func() // called when the Restore was read for the second time
+	reads  int      // of the Restore
+	looks  int      // at the Cluster
+	on     func()   // called when the Restore was read for the second time
 }
 
 func newArchive(t *testing.T) *archive {
@@ -101,6 +102,11 @@ func (w *archive) get(ctx context.Context, api client.WithWatch, key client.Obje
 			w.t.Error("the Cluster was watched before the Restore")
 		}
 		if err == nil {
+			w.looks++
+		}
+		if w.looks == 1 { // held, as the Restore leaves it
+			set(o, v1alpha1.ConditionRestoring, metav1.ConditionTrue, "Restoring", "its volumes are filled")
+		} else if err == nil {
 			done := applied(w.t, running("1.1.0"))
 			done.Status.ObservedGeneration = o.Generation
 			o.Status = done.Status
