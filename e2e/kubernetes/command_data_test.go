@@ -15,6 +15,9 @@ import (
 
 // TestCommandData probes a real etcd from outside while it is upgraded, and restores a backup of it into a new cluster, by commands alone.
 func TestCommandData(t *testing.T) {
+	if !long {
+		t.Skip("takes minutes: THESEUS_LONG=1")
+	}
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)
