@@ -36,7 +36,7 @@ func TestBadVersions(t *testing.T) {
 	c.installCRDs()
 	c.startOperator()
 	for _, bad := range []struct{ name, failure, deadline, behaves, want string }{
-		{"pull", "Rollback", "3m", "", "lab.test/pull:1.1.0"}, // pauses before a member is touched: going back would not mend a registry
+		{"pull", "Rollback", "45s", "", "program of standin 1.1.0"}, // pauses before a member is touched: going back would not mend a registry
 		{"crash", "Rollback", "3m", `"exitAtStart": 7`, "exit code 7"},
 		{"unready", "Rollback", "45s", `"neverReady": true`, "ready"},
 		{"wrong", "Rollback", "3m", `"answerVersion": "1.0.9"`, "1.0.9"},
@@ -91,7 +91,7 @@ func (c *cluster) awaitPhase(name string, phase v1alpha1.AttemptPhase, why strin
 	at := c.await(name, "is "+string(phase), func(have *v1alpha1.Cluster) bool {
 		return have.Status.Attempt != nil && have.Status.Attempt.Phase == phase
 	}).Status.Attempt
-	if at.Failure == nil || !strings.Contains(at.Failure.Reason+": "+at.Failure.Message, why) {
+	if at.Failure == nil || !strings.Contains(at.Failure.Object+": "+at.Failure.Reason+": "+at.Failure.Message, why) {
 		c.t.Errorf("%s: failed with %+v, want %q in it", name, at.Failure, why)
 	}
 }
