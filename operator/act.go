@@ -166,8 +166,13 @@ func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
 
 // refusal names the budgets that keep a pod from being evicted.
 func (p *Platform) refusal(ctx context.Context, pod *corev1.Pod, err error) string {
-	all := p.budgets(ctx, pod, func(*policyv1.PodDisruptionBudget) bool { return true })
-	used := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool { return b.Status.DisruptionsAllowed == 0 })
+	var used []string
+	all := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
+		if b.Status.DisruptionsAllowed == 0 {
+			used = append(used, budgetText(b))
+		}
+		return true
+	})
 	switch {
 	case len(all) > 1:
 		return "its eviction is refused: Kubernetes evicts no pod that more than one PodDisruptionBudget selects, and these do: " + strings.Join(all, ", ")
@@ -196,8 +201,12 @@ func (p *Platform) budgets(ctx context.Context, pod *corev1.Pod, such func(*poli
 		b := &list.Items[i]
 		selector, err := metav1.LabelSelectorAsSelector(b.Spec.Selector)
 		if err == nil && selector.Matches(labels.Set(pod.Labels)) && such(b) {
-			names = append(names, fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy))
+			names = append(names, budgetText(b))
 		}
 	}
 	return names
+}
+
+func budgetText(b *policyv1.PodDisruptionBudget) string {
+	return fmt.Sprintf("%s (%d of %d healthy pods, %d wanted)", b.Name, b.Status.CurrentHealthy, b.Status.ExpectedPods, b.Status.DesiredHealthy)
 }

@@ -173,7 +173,7 @@ func versionIn(sys *system.System, text string) string {
 // See fills in what the StatefulSets that a Cluster adopts say: sums of their templates, the number of members, and in mode Order the version. What
 // cannot be seen stays as it was last.
 func See(ctx context.Context, live client.Reader, sys *system.System, c *v1alpha1.Cluster) error {
-	if last := pinnedSpec(&c.Status); last != nil {
+	if last := c.Status.Going(); last != nil {
 		c.Spec.TakeSeen(last)
 	}
 	for _, component := range sys.Components() {
@@ -192,17 +192,6 @@ func See(ctx context.Context, live client.Reader, sys *system.System, c *v1alpha
 		if c.Spec.Foreign(component.Name()) && m.version != "" {
 			c.Spec.Version = m.version
 		}
-	}
-	return nil
-}
-
-// pinnedSpec is what the members run with, or shall by the attempt that is under way; nil before there are any.
-func pinnedSpec(st *v1alpha1.ClusterStatus) *v1alpha1.ClusterSpec {
-	switch a := st.Attempt; {
-	case a != nil && !a.Phase.Ended():
-		return &a.Target.Spec
-	case st.Applied != nil:
-		return &st.Applied.Spec
 	}
 	return nil
 }
@@ -394,7 +383,7 @@ func (p *Platform) unfit(s runner.Scene, a *adopted, live *made) string {
 	case a.own.Mode == v1alpha1.AdoptOrder && live.version == "":
 		return fmt.Sprintf("the template of %s does not say its version: neither the tag of image %s nor the label %s is a version of %s; annotate the template with %s",
 			name, live.image, appVersionLabel, s.System.Name(), versionAnnotation)
-	case a.own.Mode == v1alpha1.AdoptVersion && pinnedSpec(&s.Cluster.Status) == nil:
+	case a.own.Mode == v1alpha1.AdoptVersion && s.Cluster.Status.Going() == nil:
 		return a.otherImage(s, live)
 	}
 	if was := p.conflict[a.component.Name()]; was.version == a.ResourceVersion && !a.own.Allows(v1alpha1.TakeImage) {
@@ -425,15 +414,24 @@ func (a *adopted) otherImage(s runner.Scene, live *made) string {
 // conflict is why an apply was refused, and for which resource version of the StatefulSet: another one is tried again.
 type conflict struct{ version, why string }
 
+// image is what the container of the member is to run.
+func (b *blueprint) image() (string, error) {
+	image, err := b.system.ImageOf(b.component.Name(), b.spec, b.version)
+	if err != nil {
+		err = fmt.Errorf("spec.components.%s.image: %w", b.component.Name(), err)
+	}
+	return image, err
+}
+
 // adoptedTemplate is the live template, in mode Version with the image and the restarts of the blueprint.
 func (b *blueprint) adoptedTemplate() (corev1.PodTemplateSpec, error) {
 	t := *b.adopted.Spec.Template.DeepCopy()
 	if b.adopted.own.Mode == v1alpha1.AdoptOrder {
 		return t, nil
 	}
-	image, err := b.system.ImageOf(b.component.Name(), b.spec, b.version)
+	image, err := b.image()
 	if err != nil {
-		return t, fmt.Errorf("spec.components.%s.image: %w", b.component.Name(), err)
+		return t, err
 	}
 	for i := range t.Spec.Containers {
 		if t.Spec.Containers[i].Name == b.adopted.container {
@@ -450,9 +448,9 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 	if a.own.Mode == v1alpha1.AdoptOrder {
 		return fmt.Errorf("%s is not written in mode Order", a.own.Object())
 	}
-	image, err := b.system.ImageOf(b.component.Name(), b.spec, b.version)
+	image, err := b.image()
 	if err != nil {
-		return fmt.Errorf("spec.components.%s.image: %w", b.component.Name(), err)
+		return err
 	}
 	t := applycore.PodTemplateSpec().WithSpec(applycore.PodSpec().WithContainers(applycore.Container().WithName(a.container).WithImage(image)))
 	if b.restart > 0 {
@@ -464,7 +462,8 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 		options = append(options, client.ForceOwnership)
 	}
 	err = p.API.Apply(ctx, want, options...)
-	if owners := otherOwners(err); owners != "" {
+	if conflicts := FieldConflicts(err); len(conflicts) > 0 {
+		owners := strings.Join(conflicts, ", ")
 		why := fmt.Sprintf("the image of container %s of %s is also written by another field manager (%s): leave it out of what that applies, or let Theseus take it: "+
 			"add TakeImage to spec.components.%s.adopt.allow", a.container, a.own.Object(), owners, b.component.Name())
 		if p.conflict == nil {
@@ -477,19 +476,4 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 		return fmt.Errorf("apply the image %s to %s: %w", image, a.own.Object(), err)
 	}
 	return nil
-}
-
-// otherOwners are the field managers that an apply conflicts with, as the API server names them; empty for every other error.
-func otherOwners(err error) string {
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) || status.Status().Details == nil {
-		return ""
-	}
-	var owners []string
-	for _, cause := range status.Status().Details.Causes {
-		if cause.Type == metav1.CauseTypeFieldManagerConflict {
-			owners = append(owners, cause.Message)
-		}
-	}
-	return strings.Join(slices.Compact(owners), ", ")
 }

@@ -400,7 +400,7 @@ func (w *world) put(o client.Object) {
 }
 
 func secret(granted string) client.Object {
-	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: elsewhere, Name: "cloud", Annotations: map[string]string{grantAnnotation: granted}}, Data: map[string][]byte{"key.json": []byte("hush")}}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: elsewhere, Name: "cloud", Annotations: map[string]string{v1alpha1.GrantAnnotation: granted}}, Data: map[string][]byte{"key.json": []byte("hush")}}
 }
 
 func place() *v1alpha1.BackupPlace {

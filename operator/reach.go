@@ -1,9 +1,12 @@
 package operator
 
 import (
+	"errors"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
@@ -34,4 +37,19 @@ func MemberOf(pod *corev1.Pod) (member, container string) {
 func HalfFilled(claim *corev1.PersistentVolumeClaim) bool {
 	_, marked := claim.Annotations[restoringAnnotation]
 	return marked
+}
+
+// FieldConflicts are what the API server says of each field manager that a server-side apply conflicts with, as: conflict with "kubectl-edit" using
+// apps/v1. There are none for every other error.
+func FieldConflicts(err error) (said []string) {
+	status := apierrors.APIStatus(nil)
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return nil
+	}
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeFieldManagerConflict {
+			said = append(said, cause.Message)
+		}
+	}
+	return slices.Compact(said)
 }

@@ -75,9 +75,8 @@ const maxPasses = 50
 func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(m).
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		Owns(&appsv1.StatefulSet{}).
 		Owns(&appsv1.Deployment{}).
-		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)). // adopted ones have no owner
+		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)). // by label, because adopted ones have no owner
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
 		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).

@@ -237,15 +237,14 @@ func (f *filling) claim(ctx context.Context) error {
 	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionRestoring) {
 		return nil
 	}
-	meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
-		Message: "Restore " + f.restore.Name + " fills its volumes", ObservedGeneration: c.Generation})
+	setHeld(c, "Restore "+f.restore.Name+" fills its volumes")
 	return f.API.Status().Update(ctx, c)
 }
 
 // volume makes the claim of a member, marked. One that is there without a mark may hold data and is left alone; the mark of a Restore that
 // ended without success is taken over.
 func (f *filling) volume(ctx context.Context, like corev1.PersistentVolumeClaim, member string) error {
-	want := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: f.cluster.Namespace, Name: like.Name + "-" + member, Labels: maps.Clone(like.Labels),
+	want := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: f.cluster.Namespace, Name: claimName(member), Labels: maps.Clone(like.Labels),
 		Annotations: map[string]string{restoringAnnotation: string(f.restore.UID)}}, Spec: *like.Spec.DeepCopy()}
 	have := &corev1.PersistentVolumeClaim{}
 	err := f.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
@@ -347,10 +346,10 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 	m := members[ordinal]
 	pod, command := f.inMembersImage(t, f.system, RestoreCommand)
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: dataVolume, VolumeSource: corev1.VolumeSource{
-		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: dataVolume + "-" + m.Name}}})
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claimName(m.Name)}}})
 	pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: dataVolume, MountPath: dataMount})
 	labels := map[string]string{restoreLabel: f.cluster.Name}
-	pod.Affinity = spread(labels) // where a volume is bound when its first pod comes, the members' nodes are chosen here
+	pod.Affinity = apart(labels) // where a volume is bound when its first pod comes, the members' nodes are chosen here
 	job, err := jobOf(f.restore.Namespace, pod, work{name: f.jobName(ordinal), container: restoreContainer, labels: labels, owner: ownedBy(v1alpha1.KindRestore, f.restore), command: command,
 		place: f.place, uid: f.copyOwner(ordinal), tries: 2, order: RestoreOrder{ID: string(f.restore.UID), URL: f.place.URL, Key: keyFile(f.place), Name: f.name,
 			System: v1alpha1.SystemRef{Name: f.system.Name(), Hash: f.system.Hash()}, Spec: f.cluster.Spec, Volume: dataMount, Cluster: f.cluster.Name, Member: *m, All: members}})
@@ -358,12 +357,6 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 		return err
 	}
 	return f.beginWork(ctx, job, f.place)
-}
-
-// spread asks for pods with these labels on nodes of their own.
-func spread(labels map[string]string) *corev1.Affinity {
-	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
-		Weight: 100, PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: labels}}}}}}
 }
 
 // note writes down how far it is. With the last member it goes on to the end in the next reconciliation, which this write brings about.
@@ -395,9 +388,9 @@ func (f *filling) note(ctx context.Context, filled []string, result RestoreResul
 func (f *filling) finish(ctx context.Context) error {
 	for _, member := range f.restore.Status.Members {
 		have := &corev1.PersistentVolumeClaim{}
-		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.cluster.Namespace, Name: dataVolume + "-" + member}, have)
+		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.cluster.Namespace, Name: claimName(member)}, have)
 		if apierrors.IsNotFound(err) {
-			return refusal{fmt.Errorf("volume %s-%s is gone after it was filled", dataVolume, member)}
+			return refusal{fmt.Errorf("volume %s is gone after it was filled", claimName(member))}
 		}
 		if err != nil {
 			return err
@@ -522,17 +515,19 @@ func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held b
 	if err != nil {
 		return false, err
 	}
-	var changed bool
-	if why == "" {
-		changed = meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ConditionRestoring)
-	} else {
-		changed = meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
-			Message: why, ObservedGeneration: c.Generation})
-	}
-	if changed {
+	if setHeld(c, why) {
 		err = r.API.Status().Update(ctx, c)
 	}
 	return why != "", err
+}
+
+// setHeld sets why a Cluster does not start, empty for nothing, and says whether that is another than before.
+func setHeld(c *v1alpha1.Cluster, why string) (changed bool) {
+	if why == "" {
+		return meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ConditionRestoring)
+	}
+	return meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
+		Message: why, ObservedGeneration: c.Generation})
 }
 
 // heldError is that of a pass over a Cluster that a Restore has claimed just now.

@@ -25,7 +25,7 @@ type secretValue struct {
 }
 
 func secretFile(ref *v1alpha1.SecretKey) string {
-	return fromSecret + ref.Namespace + "/" + ref.Name + "/" + keyOf(ref)
+	return fromSecret + ref.Namespace + "/" + ref.Name + "/" + ref.KeyName()
 }
 
 // fromSecrets are credentials whose secrets look like files.

@@ -198,7 +198,7 @@ func (b *blueprint) plain(p system.Process) corev1.PodTemplateSpec {
 		member.Ports = append(member.Ports, corev1.ContainerPort{Name: port, ContainerPort: c.API().Ports[port], Protocol: corev1.ProtocolTCP})
 	}
 	grace := seconds(c.API().Stop)
-	t := corev1.PodTemplateSpec{Spec: corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Affinity: apart(b.cluster.Name, c.Name())}}
+	t := corev1.PodTemplateSpec{Spec: corev1.PodSpec{TerminationGracePeriodSeconds: &grace, Affinity: apart(selectorOf(b.cluster.Name, c.Name()))}}
 	if b.keeps() {
 		member.VolumeMounts = []corev1.VolumeMount{{Name: dataVolume, MountPath: dataMount}}
 		if b.own().Storage == "" {
@@ -226,14 +226,11 @@ func seconds(s *v1alpha1.Stop) int64 {
 	return int64(math.Ceil(grace.Seconds()))
 }
 
-// apart asks for members on nodes of their own, where there are enough.
-func apart(cluster, component string) *corev1.Affinity {
+// apart asks for pods with these labels on nodes of their own, where there are enough.
+func apart(labels map[string]string) *corev1.Affinity {
 	return &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{
-		Weight: 100,
-		PodAffinityTerm: corev1.PodAffinityTerm{
-			TopologyKey:   corev1.LabelHostname,
-			LabelSelector: &metav1.LabelSelector{MatchLabels: selectorOf(cluster, component)},
-		},
+		Weight:          100,
+		PodAffinityTerm: corev1.PodAffinityTerm{TopologyKey: corev1.LabelHostname, LabelSelector: &metav1.LabelSelector{MatchLabels: labels}},
 	}}}}
 }
 

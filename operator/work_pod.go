@@ -36,10 +36,6 @@ const (
 	placeVolume  = "theseus-place"
 	keyVolume    = "theseus-key"
 	keyFolder    = "/theseus-key"
-
-	// grantAnnotation on a secret names the namespaces whose objects may refer to it, with commas between them.
-	grantAnnotation = "theseus.dev/granted-to"
-	defaultKey      = "key.json"
 )
 
 // work is one Job of a Backup or of a Restore.
@@ -132,7 +128,7 @@ func mountPlace(pod *corev1.PodSpec, namespace string, place *v1alpha1.BackupPla
 		name = copyName(uid)
 	}
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: keyVolume, VolumeSource: corev1.VolumeSource{
-		Secret: &corev1.SecretVolumeSource{SecretName: name, Items: []corev1.KeyToPath{{Key: keyOf(ref), Path: defaultKey}}}}})
+		Secret: &corev1.SecretVolumeSource{SecretName: name, Items: []corev1.KeyToPath{{Key: ref.KeyName(), Path: v1alpha1.DefaultKey}}}}})
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: keyVolume, MountPath: keyFolder, ReadOnly: true})
 	return nil
 }
@@ -142,18 +138,11 @@ func keyFile(place *v1alpha1.BackupPlace) string {
 	if place.Secret == nil {
 		return ""
 	}
-	return keyFolder + "/" + defaultKey
-}
-
-func keyOf(ref *v1alpha1.SecretKey) string {
-	if ref.Key == "" {
-		return defaultKey
-	}
-	return ref.Key
+	return keyFolder + "/" + v1alpha1.DefaultKey
 }
 
 func isForeign(namespace string, ref *v1alpha1.SecretKey) bool {
-	return ref != nil && ref.Namespace != "" && ref.Namespace != namespace
+	return ref != nil && ref.In(namespace) != namespace
 }
 
 // copyPrefix begins the names of copies of secrets.
@@ -186,7 +175,7 @@ func (r *Reconciler) sustain(ctx context.Context, job *batchv1.Job, place *v1alp
 	err = r.API.Create(ctx, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: copyName(uid), Labels: map[string]string{managedByLabel: managerName},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: job.Name, UID: job.UID}}},
-		Immutable: &immutable, Data: map[string][]byte{keyOf(place.Secret): value},
+		Immutable: &immutable, Data: map[string][]byte{place.Secret.KeyName(): value},
 	})
 	switch {
 	case apierrors.IsAlreadyExists(err):
@@ -204,12 +193,8 @@ func (r *Reconciler) keyFrom(ctx context.Context, namespace string, ref *v1alpha
 	if ref == nil {
 		return nil, nil
 	}
-	from := namespace
-	if isForeign(namespace, ref) {
-		from = ref.Namespace
-	}
 	value, err := readKey(ctx, r.Live, namespace, ref)
-	if apierrors.IsForbidden(err) && from == namespace {
+	if apierrors.IsForbidden(err) && !isForeign(namespace, ref) {
 		return nil, nil
 	}
 	return value, err
@@ -217,10 +202,7 @@ func (r *Reconciler) keyFrom(ctx context.Context, namespace string, ref *v1alpha
 
 // readKey reads the value of a secret's key for an object of a namespace. Nothing of it is kept.
 func readKey(ctx context.Context, live client.Reader, namespace string, ref *v1alpha1.SecretKey) ([]byte, error) {
-	from := namespace
-	if isForeign(namespace, ref) {
-		from = ref.Namespace
-	}
+	from := ref.In(namespace)
 	secret := &corev1.Secret{}
 	err := live.Get(ctx, types.NamespacedName{Namespace: from, Name: ref.Name}, secret)
 	switch {
@@ -231,18 +213,14 @@ func readKey(ctx context.Context, live client.Reader, namespace string, ref *v1a
 	case err != nil:
 		return nil, err
 	}
-	if from != namespace && !granted(secret.Annotations[grantAnnotation], namespace) {
-		return nil, refusal{fmt.Errorf("secret %s/%s is not granted to namespace %s: annotate it with %s: %q", from, ref.Name, namespace, grantAnnotation, namespace)}
+	if from != namespace && !v1alpha1.Granted(secret.Annotations[v1alpha1.GrantAnnotation], namespace) {
+		return nil, refusal{fmt.Errorf("secret %s/%s is not granted to namespace %s: annotate it with %s: %q", from, ref.Name, namespace, v1alpha1.GrantAnnotation, namespace)}
 	}
-	value, ok := secret.Data[keyOf(ref)]
+	value, ok := secret.Data[ref.KeyName()]
 	if !ok {
-		return nil, refusal{fmt.Errorf("secret %s/%s has no key %s: name the one that it has where the secret is named", from, ref.Name, keyOf(ref))}
+		return nil, refusal{fmt.Errorf("secret %s/%s has no key %s: name the one that it has where the secret is named", from, ref.Name, ref.KeyName())}
 	}
 	return value, nil
-}
-
-func granted(to, namespace string) bool {
-	return slices.ContainsFunc(strings.Split(to, ","), func(name string) bool { return strings.TrimSpace(name) == namespace })
 }
 
 // dismiss deletes a Job for which a secret was copied, and with it the copy. The others stay, so that people can read their logs.

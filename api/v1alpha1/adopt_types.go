@@ -119,3 +119,14 @@ func (s *ClusterSpec) Adopts() bool {
 	}
 	return false
 }
+
+// Going is the spec that the members run with, or shall by the attempt that is under way; nil before there are any.
+func (s *ClusterStatus) Going() *ClusterSpec {
+	switch a := s.Attempt; {
+	case a != nil && !a.Phase.Ended():
+		return &a.Target.Spec
+	case s.Applied != nil:
+		return &s.Applied.Spec
+	}
+	return nil
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
+	"theseus.dev/operator"
 )
 
 // fieldManager is under which name the command writes. The API server keeps it with each field.
@@ -88,17 +88,10 @@ func asWritten(object client.Object) (*unstructured.Unstructured, error) {
 
 // inTheWay are the field managers that a server-side apply conflicts with.
 func inTheWay(err error) []string {
-	status := apierrors.APIStatus(nil)
-	if !errors.As(err, &status) || !apierrors.IsConflict(err) || status.Status().Details == nil {
-		return nil
-	}
 	var managers []string
-	for _, cause := range status.Status().Details.Causes {
-		if cause.Type != metav1.CauseTypeFieldManagerConflict {
-			continue
-		}
+	for _, said := range operator.FieldConflicts(err) {
 		// conflict with "kubectl-edit" using theseus.dev/v1alpha1
-		if parts := strings.Split(cause.Message, `"`); len(parts) > 1 && !slices.Contains(managers, parts[1]) {
+		if parts := strings.Split(said, `"`); len(parts) > 1 && !slices.Contains(managers, parts[1]) {
 			managers = append(managers, parts[1])
 		}
 	}

@@ -248,9 +248,11 @@ func (n *namespace) foresee(ctx context.Context, p *proposal) (foresight, error)
 	}
 	err := error(nil)
 	switch {
-	case p.file != nil && n.newSystem(ctx, p.file) != "":
-		s.unseen = append(s.unseen, "what the API server says to the Cluster: its System "+n.newSystem(ctx, p.file)+" is not there yet")
 	case p.file != nil:
+		if fresh := n.newSystem(ctx, p.file); fresh != "" {
+			s.unseen = append(s.unseen, "what the API server says to the Cluster: its System "+fresh+" is not there yet")
+			break
+		}
 		err = n.apply(ctx, p.file, p.force, client.DryRunAll)
 	case !equalSpecs(&p.cluster.Spec, p.spec):
 		err = o.patchSpec(ctx, p, client.DryRunAll)
@@ -280,10 +282,11 @@ func (n *namespace) permit(_ context.Context, p *proposal) error {
 	if p.file != nil || p.force || p.cluster.Spec.Version == p.spec.Version {
 		return nil
 	}
-	if k := n.keepersOf(p); len(k.tools) > 0 {
+	k := n.keepersOf(p)
+	if len(k.tools) > 0 {
 		return inputNext("change it there; to edit it here all the same: --force", "spec.version of %s is kept by %s, which would set it back", p.name, list(k.tools))
 	}
-	for _, w := range n.keepersOf(p).warnings(p) {
+	for _, w := range k.warnings(p) {
 		n.talkf("warning: %s", w)
 	}
 	return nil

@@ -505,8 +505,12 @@ func TestAllNamespaces(t *testing.T) {
 	other := running("1.0.0")
 	other.Namespace, other.Name = "dev", "zz"
 	w := newTown(t, interceptor.Funcs{}, running("1.0.0"), other)
-	for everywhere, want := range map[bool]string{false: "prod/si", true: "dev/zz prod/si"} {
-		w.kube.everywhere = everywhere
+	// In this order: the columns below are those of a list of all namespaces.
+	for _, list := range []struct {
+		everywhere bool
+		want       string
+	}{{false, "prod/si"}, {true, "dev/zz prod/si"}} {
+		w.kube.everywhere = list.everywhere
 		all, err := w.all(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -519,8 +523,8 @@ func TestAllNamespaces(t *testing.T) {
 			}
 			got = append(got, c.Namespace+"/"+c.Name)
 		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("all namespaces %t: got %q, want %s", everywhere, got, want)
+		if strings.Join(got, " ") != list.want {
+			t.Errorf("all namespaces %t: got %q, want %s", list.everywhere, got, list.want)
 		}
 	}
 	columns, rows := w.app.shown([][]string{{"dev", "zz"}})

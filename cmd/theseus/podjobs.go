@@ -92,6 +92,15 @@ func podKey(file string) ([]byte, error) {
 	return os.ReadFile(file)
 }
 
+// podStore opens a place with the key that a file holds.
+func podStore(ctx context.Context, url, keyFile string) (*backup.Store, error) {
+	key, err := podKey(keyFile)
+	if err != nil {
+		return nil, err
+	}
+	return cloud.Open(ctx, url, key)
+}
+
 func keptSystem(hash string) (*system.System, error) {
 	text, err := os.ReadFile(operator.SystemFile)
 	if err != nil {
@@ -148,11 +157,7 @@ func podGet(ctx context.Context, in *operator.RestoreOrder, got string) (backup.
 	if err != nil {
 		return backup.Proof{}, err
 	}
-	key, err := podKey(in.Key)
-	if err != nil {
-		return backup.Proof{}, err
-	}
-	store, err := cloud.Open(ctx, in.URL, key)
+	store, err := podStore(ctx, in.URL, in.Key)
 	if err != nil {
 		return backup.Proof{}, err
 	}
@@ -174,11 +179,7 @@ var forgetBackupInPod = inPod(podForget, func(message string) any { return opera
 
 // podForget deletes what a backup stored. What is not there counts as deleted.
 func podForget(ctx context.Context, in *operator.ForgetOrder) (any, error) {
-	key, err := podKey(in.Key)
-	if err != nil {
-		return nil, err
-	}
-	store, err := cloud.Open(ctx, in.URL, key)
+	store, err := podStore(ctx, in.URL, in.Key)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"testing"
 
@@ -63,13 +62,13 @@ func outside() error {
 	}
 	if l, err := lab.Open("dev"); err == nil && l.Nodes >= o.Nodes {
 		fmt.Fprintf(os.Stderr, "e2e/kubernetes: in the lab of lab up, %s\n", l.Dir)
-		return inside(ctx, l)
+		return l.Again(ctx)
 	}
 	l, err := lab.Start(ctx, o)
 	if err != nil {
 		return err
 	}
-	err = inside(ctx, l)
+	err = l.Again(ctx)
 	if err != nil {
 		err = errors.Join(err, keepLogs(l))
 	}
@@ -89,19 +88,6 @@ func keepLogs(l *lab.Lab) error {
 	to := filepath.Join(root, "bin", "kubernetes", "log")
 	fmt.Fprintf(os.Stderr, "e2e/kubernetes: the logs of the lab are in %s\n", to)
 	return l.SaveLogs(to)
-}
-
-// inside runs this program again in the lab's network, as the one that tests.
-func inside(ctx context.Context, l *lab.Lab) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := l.Command(ctx, self, os.Args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // whose death that signal tells of
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
 }
 
 const testpodImage = "lab.test/testpod:1"

@@ -22,10 +22,7 @@ func TestUpgradeStandsNodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoll(t)
-			r.startOperator()
-			r.made()
-			r.upgradeTo("si", "1.1.0")
-			si := r.await("si", "replaces a member", inHand)
+			si := r.midway()
 			member, node := r.losable(si)
 			back := lose(r, node)
 			r.await("si", "waits for what is on the node", func(c *v1alpha1.Cluster) bool {

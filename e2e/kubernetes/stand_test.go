@@ -54,10 +54,7 @@ func TestUpgradeStandsAPIServerRestart(t *testing.T) {
 		t.Skip("only the API server of a lab is ours to stop")
 	}
 	r := newRoll(t)
-	r.startOperator()
-	r.made()
-	r.upgradeTo("si", "1.1.0")
-	r.await("si", "replaces a member", inHand)
+	r.midway()
 	must(t, theLab.Restart(t.Context(), "kube-apiserver"))
 	r.arrives(1)
 }
@@ -135,6 +132,15 @@ func (r *roll) count() {
 		}
 		return nil
 	})
+}
+
+// midway is the upgrade with its first member being replaced.
+func (r *roll) midway() *v1alpha1.Cluster {
+	r.t.Helper()
+	r.startOperator()
+	r.made()
+	r.upgradeTo("si", "1.1.0")
+	return r.await("si", "replaces a member", inHand)
 }
 
 func inHand(c *v1alpha1.Cluster) bool {
@@ -248,10 +254,7 @@ func (r *roll) budgetForbids() {
 
 // webhookIsDown while members are replaced: edits are refused, and the attempt goes on.
 func (r *roll) webhookIsDown() {
-	r.startOperator()
-	r.made()
-	r.upgradeTo("si", "1.1.0")
-	r.await("si", "replaces a member", inHand)
+	r.midway()
 	r.apply(`
 apiVersion: admissionregistration.k8s.io/v1
 kind: ValidatingWebhookConfiguration
@@ -331,20 +334,14 @@ func mirror(w http.ResponseWriter, q *http.Request) {
 
 // podIsDeleted by a person while another one is replaced: it comes back new, and is checked as any other.
 func (r *roll) podIsDeleted() {
-	r.startOperator()
-	r.made()
-	r.upgradeTo("si", "1.1.0")
-	si := r.await("si", "replaces a member", inHand)
+	si := r.midway()
 	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), others(si)[0], metav1.DeleteOptions{}))
 	r.arrives(1)
 }
 
 // specIsEdited where no webhook refuses it: the attempt works from its own copy and says that an edit waits, which is planned afterwards.
 func (r *roll) specIsEdited() {
-	r.startOperator()
-	r.made()
-	r.upgradeTo("si", "1.1.0")
-	r.await("si", "replaces a member", inHand)
+	r.midway()
 	must(r.t, r.patchText("si", `{"spec": {"components": {"standin": {"pod": {"metadata": {"annotations": {"edited": "yes"}}}}}}}`))
 	r.await("si", "says that an edit waits", func(c *v1alpha1.Cluster) bool {
 		k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling)

@@ -41,14 +41,7 @@ func (e *edit) going() *v1alpha1.ClusterSpec {
 	if e.old == nil {
 		return nil
 	}
-	st := &e.old.Status
-	switch a := st.Attempt; {
-	case a != nil && !a.Phase.Ended():
-		return &a.Target.Spec
-	case st.Applied != nil:
-		return &st.Applied.Spec
-	}
-	return nil
+	return e.old.Status.Going()
 }
 
 // adoptKept refuses another adoption than that with which the Cluster was made. Consents may change.

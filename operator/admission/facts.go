@@ -4,14 +4,10 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strings"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
 )
-
-// GrantAnnotation on a secret names the namespaces whose objects may refer to it from elsewhere, with commas between them.
-const GrantAnnotation = "theseus.dev/granted-to"
 
 // Known is the outcome of a look-up: a value, nothing where there is none, or an error where nobody knows.
 type Known[T any] struct {
@@ -55,9 +51,6 @@ func (f *SystemFacts) check(v *Verdict, field, name string) bool {
 	return false
 }
 
-// defaultSecretKey is the key of a secret where none is named.
-const defaultSecretKey = "key.json"
-
 // check says what is wrong with a place in Kubernetes, in the namespace of who refers to it.
 func (f *PlaceFacts) check(v *Verdict, field, namespace string, place *v1alpha1.BackupPlace) {
 	f.checkSecret(v, field+".secret", namespace, place.Secret)
@@ -84,40 +77,17 @@ func (f *PlaceFacts) checkSecret(v *Verdict, field, namespace string, ref *v1alp
 	if ref == nil || ref.Name == "" {
 		return
 	}
-	at := secretNamespace(namespace, ref)
+	at := ref.In(namespace)
 	name := at + "/" + ref.Name
 	switch s := f.Secret.Value; {
 	case f.Secret.Err != nil:
 		v.unknown(field, "secret "+name, f.Secret.Err)
 	case s == nil:
 		v.refuse(field+".name", ref.Name, "is no secret in namespace "+at, "create it first")
-	case at != namespace && !granted(s.GrantedTo, namespace):
+	case at != namespace && !v1alpha1.Granted(s.GrantedTo, namespace):
 		v.refuse(field+".namespace", at, "does not grant its secret "+ref.Name+" to namespace "+namespace,
-			fmt.Sprintf("annotate the secret there with %s: %q, or copy it", GrantAnnotation, namespace))
-	case !slices.Contains(s.Keys, secretKey(ref)):
-		v.refuse(field+".key", secretKey(ref), "is no key of the secret "+name, system.OneOf(secretKey(ref), s.Keys))
+			fmt.Sprintf("annotate the secret there with %s: %q, or copy it", v1alpha1.GrantAnnotation, namespace))
+	case !slices.Contains(s.Keys, ref.KeyName()):
+		v.refuse(field+".key", ref.KeyName(), "is no key of the secret "+name, system.OneOf(ref.KeyName(), s.Keys))
 	}
-}
-
-func secretNamespace(namespace string, ref *v1alpha1.SecretKey) string {
-	if ref.Namespace == "" {
-		return namespace
-	}
-	return ref.Namespace
-}
-
-func secretKey(ref *v1alpha1.SecretKey) string {
-	if ref.Key == "" {
-		return defaultSecretKey
-	}
-	return ref.Key
-}
-
-func granted(to, namespace string) bool {
-	for name := range strings.SplitSeq(to, ",") {
-		if strings.TrimSpace(name) == namespace {
-			return true
-		}
-	}
-	return false
 }

@@ -119,10 +119,10 @@ func (l *lookup) place(ctx context.Context, namespace string, place *v1alpha1.Ba
 		return f
 	}
 	if ref := place.Secret; ref != nil && ref.Name != "" {
-		secret := get[corev1.Secret](ctx, l.live, secretNamespace(namespace, ref), ref.Name)
+		secret := get[corev1.Secret](ctx, l.live, ref.In(namespace), ref.Name)
 		f.Secret.Err = secret.Err
 		if s := secret.Value; s != nil {
-			f.Secret.Value = &Secret{Keys: slices.Sorted(maps.Keys(s.Data)), GrantedTo: s.Annotations[GrantAnnotation]}
+			f.Secret.Value = &Secret{Keys: slices.Sorted(maps.Keys(s.Data)), GrantedTo: s.Annotations[v1alpha1.GrantAnnotation]}
 		}
 	}
 	if place.Claim != "" {

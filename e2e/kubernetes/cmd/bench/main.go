@@ -72,20 +72,7 @@ func do(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(inside(ctx, l), l.Close())
-}
-
-// inside runs this program again in the lab's network, as the one that measures.
-func inside(ctx context.Context, l *lab.Lab) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	cmd := l.Command(ctx, self, os.Args[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // whose death that signal tells of
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return cmd.Run()
+	return errors.Join(l.Again(ctx), l.Close())
 }
 
 // measures in the order in which they are taken.
