@@ -27,8 +27,7 @@ type reach struct {
 	resources func(context.Context) ([]resource, error)
 	same      string
 	// note is what a verdict cannot show because of the way; empty: nothing.
-	note  string
-	close func()
+	note string
 }
 
 // reach leads to processes of this machine.
@@ -42,7 +41,7 @@ func (m *process) reach(ctx context.Context, k *opened) (*reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reach{resources: k.resources, same: "names, addresses and data folders", close: func() {}}
+	r := &reach{resources: k.resources, same: "names, addresses and data folders"}
 	for _, member := range look.Members {
 		if member.View.Component == c.Name() {
 			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", member.View.Host, member.View.Port[port]))

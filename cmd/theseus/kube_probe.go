@@ -16,7 +16,7 @@ import (
 
 // tunnelNote is what a verdict over tunnels says of itself.
 const tunnelNote = "what clients inside of the cluster see: each request went through a tunnel of the API server and the kubelet, which is part of its latency, " +
-	"and which breaks with its pod and has to be made anew"
+	"and which breaks with its pod"
 
 // reach leads to the members through tunnels, by their names.
 func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
@@ -29,8 +29,7 @@ func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := o.tunnels()
-	r := &reach{dial: t.dial, close: t.end, resources: o.volumes, same: "names and volumes", note: tunnelNote}
+	r := &reach{dial: o.tunnels().dial, resources: o.volumes, same: "names and volumes", note: tunnelNote}
 	for i := range pods {
 		member, container := operator.MemberOf(&pods[i])
 		if container == c.Name() {
@@ -38,7 +37,6 @@ func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 		}
 	}
 	if slices.Sort(r.endpoints); len(r.endpoints) == 0 {
-		t.end()
 		return nil, inputNext("look why: "+o.command("status", k.name), "%s has no members that run", k.name)
 	}
 	return r, nil

@@ -2,109 +2,51 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
-	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"theseus.dev/operator"
 )
 
-// tunnels lead to ports of members, through the API server and the kubelets. There is one for each, made anew when it has ended: with its pod, and
-// whenever nobody listens behind it.
+// tunnels lead to ports of members, through the API server and the kubelets: what kubectl port-forward does, without a port here. Each connection
+// has a tunnel of its own, as a connection to the pod would be. With one tunnel for several, what ends one would end them all: the pod that is
+// another one since, or a port where nobody listens yet.
 type tunnels struct {
 	pods func(context.Context) ([]corev1.Pod, error)
-	// open makes a tunnel to a port of a pod that lasts as long as life at most.
-	open func(ctx, life context.Context, pod string, port int) (*tunnel, error)
-	life context.Context
-	end  context.CancelFunc
-
-	mu    sync.Mutex
-	doors map[string]*door
+	open func(ctx context.Context, pod string, port int) (net.Conn, error)
 }
 
-// door is where the tunnels to one port of one member begin, one after the other.
-type door struct {
-	mu  sync.Mutex
-	now *tunnel
-}
-
-// tunnel is a listener here whose connections go to a port of a pod.
-type tunnel struct {
-	address string
-	ended   <-chan struct{}
-}
-
-func (o *object) tunnels() *tunnels {
-	life, end := context.WithCancel(context.Background())
-	return &tunnels{pods: o.memberPods, open: o.forward, life: life, end: end, doors: map[string]*door{}}
-}
+func (o *object) tunnels() *tunnels { return &tunnels{pods: o.memberPods, open: o.forward} }
 
 // dial connects to a member by its name and port. It may be called from several goroutines.
 func (t *tunnels) dial(ctx context.Context, address string) (net.Conn, error) {
-	local, err := t.door(address).enter(ctx, t, address)
+	member, text, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", local)
-}
-
-func (t *tunnels) door(address string) *door {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.doors[address] == nil {
-		t.doors[address] = &door{}
-	}
-	return t.doors[address]
-}
-
-// enter is the address here of a tunnel that has not ended.
-func (d *door) enter(ctx context.Context, t *tunnels, address string) (string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.now != nil && !d.now.isOver() {
-		return d.now.address, nil
-	}
-	member, port, err := hostPort(address)
+	port, err := strconv.Atoi(text)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	pod, err := t.podOf(ctx, member)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	d.now, err = t.open(ctx, t.life, pod, port)
+	c, err := t.open(ctx, pod, port)
 	if err != nil {
-		return "", fmt.Errorf("tunnel to port %d of pod %s: %w", port, pod, err)
+		return nil, fmt.Errorf("tunnel to port %d of pod %s: %w", port, pod, err)
 	}
-	return d.now.address, nil
-}
-
-func (t *tunnel) isOver() bool {
-	select {
-	case <-t.ended:
-		return true
-	default:
-		return false
-	}
-}
-
-func hostPort(address string) (host string, port int, err error) {
-	host, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", 0, err
-	}
-	port, err = strconv.Atoi(text)
-	return host, port, err
+	return c, nil
 }
 
 // podOf is the pod that is a member now.
@@ -123,39 +65,74 @@ func (t *tunnels) podOf(ctx context.Context, member string) (string, error) {
 	return pods[i].Name, nil
 }
 
-// forward is what kubectl port-forward does.
-func (n *namespace) forward(ctx, life context.Context, pod string, port int) (*tunnel, error) {
+// forward connects to a port of a pod. That nobody listens there is seen by the connection's end, not by an error here.
+func (n *namespace) forward(ctx context.Context, pod string, port int) (net.Conn, error) {
 	dialer, err := n.upgrader(pod)
 	if err != nil {
 		return nil, err
 	}
-	life, cancel := context.WithCancel(klog.NewContext(life, quiet()))
-	ready, ended := make(chan struct{}), make(chan struct{})
-	f, err := portforward.NewOnAddressesForStreamingWithContext(life, dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, ready, io.Discard, io.Discard)
-	if err != nil {
-		cancel()
-		return nil, err
+	type opened struct {
+		conn net.Conn
+		err  error
 	}
-	var failed error
+	done := make(chan opened, 1)
 	go func() {
-		defer cancel()
-		defer close(ended)
-		failed = f.ForwardPorts()
+		conn, err := tunnel(dialer, port)
+		done <- opened{conn, err}
 	}()
 	select {
-	case <-ready:
-	case <-ended:
-		return nil, failed
-	case <-ctx.Done():
-		cancel()
+	case o := <-done:
+		return o.conn, o.err
+	case <-ctx.Done(): // which the dialer does not look at
+		go func() {
+			if o := <-done; o.err == nil {
+				o.conn.Close()
+			}
+		}()
 		return nil, ctx.Err()
 	}
-	ports, err := f.GetPorts()
+}
+
+// tunnel is the protocol of a port-forward with one connection: a stream for what goes wrong, and one for the bytes.
+func tunnel(dialer httpstream.Dialer, port int) (net.Conn, error) {
+	streams, _, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {
-		cancel()
 		return nil, err
 	}
-	return &tunnel{address: net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), ended: ended}, nil
+	headers := http.Header{}
+	headers.Set(corev1.PortHeader, strconv.Itoa(port))
+	headers.Set(corev1.PortForwardRequestIDHeader, "0")
+	headers.Set(corev1.StreamType, corev1.StreamTypeError)
+	wrong, err := streams.CreateStream(headers)
+	if err != nil {
+		return nil, errors.Join(err, streams.Close())
+	}
+	headers.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := streams.CreateStream(headers)
+	if err != nil {
+		return nil, errors.Join(err, streams.Close())
+	}
+	// A pipe, because a stream knows no deadlines.
+	here, there := net.Pipe()
+	end := func() {
+		there.Close()
+		streams.Close()
+	}
+	go func() {
+		defer end()
+		_, _ = io.Copy(there, data)
+	}()
+	go func() {
+		defer end()
+		_, _ = io.Copy(data, there)
+	}()
+	go func() {
+		_ = wrong.Close() // nothing is written to it
+		if said, _ := io.ReadAll(wrong); len(said) > 0 {
+			end()
+		}
+	}()
+	return here, nil
 }
 
 // upgrader opens connections of many streams to a pod: over a websocket, or as older API servers speak.

@@ -3,96 +3,170 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/streaming/pkg/httpstream"
+	spdystream "k8s.io/streaming/pkg/httpstream/spdy"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
-
-// hall is where tunnels begin in a test: each goes to a server that says which pod it is.
-type hall struct {
-	*tunnels
-	t    *testing.T
-	made []string        // pods to which tunnels were made
-	ends []chan struct{} // close one, and the tunnel is over
-}
-
-func newHall(t *testing.T, pods ...corev1.Pod) *hall {
-	h := &hall{t: t}
-	h.tunnels = &tunnels{life: t.Context(), doors: map[string]*door{}, open: h.tunnel,
-		pods: func(context.Context) ([]corev1.Pod, error) { return pods, nil }}
-	return h
-}
-
-func (h *hall) tunnel(_, _ context.Context, pod string, _ int) (*tunnel, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	h.t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(c, pod)
-			c.Close()
-		}
-	}()
-	end := make(chan struct{})
-	h.made, h.ends = append(h.made, pod), append(h.ends, end)
-	return &tunnel{address: l.Addr().String(), ended: end}, nil
-}
-
-// who answers at an address.
-func (h *hall) who(address string) string {
-	h.t.Helper()
-	c, err := h.dial(h.t.Context(), address)
-	if err != nil {
-		return err.Error()
-	}
-	defer c.Close()
-	said, err := io.ReadAll(c)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return string(said)
-}
 
 func memberPod(name, member string, phase corev1.PodPhase) corev1.Pod {
 	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: name, Annotations: map[string]string{"theseus.dev/member": member},
 		Labels: map[string]string{"theseus.dev/cluster": "si", "theseus.dev/component": "standin"}}, Status: corev1.PodStatus{Phase: phase}}
 }
 
-// TestTunnels: one tunnel serves until it has ended, and leads to the pod that is the member then.
+// TestTunnels: each connection goes to the pod that is the member then.
 func TestTunnels(t *testing.T) {
-	old := memberPod("old", "a", corev1.PodRunning)
-	h := newHall(t, memberPod("waits", "a", corev1.PodPending), old, memberPod("b", "b", corev1.PodRunning))
-	for _, address := range []string{"a:1", "a:1", "b:1"} {
-		h.who(address)
+	pods := []corev1.Pod{memberPod("waits", "a", corev1.PodPending), memberPod("old", "a", corev1.PodRunning), memberPod("b", "b", corev1.PodRunning)}
+	open := func(_ context.Context, pod string, port int) (net.Conn, error) {
+		return nil, fmt.Errorf("port %d of %s", port, pod) // as good as a connection: it says where to
 	}
-	if got := strings.Join(h.made, " "); got != "old b" || h.who("a:1") != "old" {
-		t.Errorf("tunnels went to %s, want one for each member, to old and to b", got)
+	ts := &tunnels{pods: func(context.Context) ([]corev1.Pod, error) { return pods, nil }, open: open}
+	for _, want := range []struct{ address, said string }{
+		{"a:1", "tunnel to port 1 of pod old: port 1 of old"},
+		{"b:2", "tunnel to port 2 of pod b: port 2 of b"},
+		{"c:1", "member c has no pod that runs"},
+		{"a:x", `strconv.Atoi: parsing "x": invalid syntax`},
+	} {
+		if _, err := ts.dial(t.Context(), want.address); err == nil || err.Error() != want.said {
+			t.Errorf("%s: got %v, want %s", want.address, err, want.said)
+		}
 	}
-	h.pods = func(context.Context) ([]corev1.Pod, error) {
-		return []corev1.Pod{memberPod("new", "a", corev1.PodRunning)}, nil
+	pods = []corev1.Pod{memberPod("new", "a", corev1.PodRunning)}
+	if _, err := ts.dial(t.Context(), "a:1"); err == nil || !strings.Contains(err.Error(), "pod new") {
+		t.Errorf("after the pod is another one: %v", err)
 	}
-	close(h.ends[0])
-	if got := h.who("a:1"); got != "new" {
-		t.Errorf("after the tunnel ended %s answers, want the new pod", got)
+}
+
+// kubelet is the other end of a port-forward: it connects to ports of this machine. Those that are not it refuses, as a kubelet says it.
+func kubelet(t *testing.T) *namespace {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := httpstream.Handshake(r, w, []string{portforward.PortForwardProtocolV1Name}); err != nil {
+			return // a websocket, which this one does not speak
+		}
+		streams := make(chan httpstream.Stream, 2)
+		conn := spdystream.NewResponseUpgrader().UpgradeResponse(w, r, func(s httpstream.Stream, _ <-chan struct{}) error {
+			streams <- s
+			return nil
+		})
+		defer conn.Close()
+		wrong, data := <-streams, <-streams
+		c, err := net.Dial("tcp", "127.0.0.1:"+data.Headers().Get(corev1.PortHeader))
+		if err != nil {
+			_, _ = io.WriteString(wrong, err.Error())
+			_ = wrong.Close()
+			<-conn.CloseChan()
+			return
+		}
+		defer c.Close()
+		go func() { _, _ = io.Copy(c, data); c.Close() }()
+		_, _ = io.Copy(data, c)
+	}))
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL}
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := h.who("c:1"); got != "member c has no pod that runs" {
-		t.Errorf("a member without a pod: got %q", got)
+	return &namespace{name: "prod", pods: clients, config: config}
+}
+
+// TestForward: what is written at one end is read at the other, for as long as both want it.
+func TestForward(t *testing.T) {
+	n := kubelet(t)
+	echo, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	h.open = func(_, _ context.Context, _ string, _ int) (*tunnel, error) { return nil, errors.New("no way") }
-	close(h.ends[2])
-	if got := h.who("a:1"); got != "tunnel to port 1 of pod new: no way" {
-		t.Errorf("a tunnel that cannot be made: got %q", got)
+	t.Cleanup(func() { echo.Close() })
+	go func() {
+		for c, err := echo.Accept(); err == nil; c, err = echo.Accept() {
+			go func() { _, _ = io.Copy(c, c); c.Close() }()
+		}
+	}()
+	port := echo.Addr().(*net.TCPAddr).Port
+	one, err := n.forward(t.Context(), "p", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer one.Close()
+	two, err := n.forward(t.Context(), "p", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	says := func(c net.Conn, text string) {
+		t.Helper()
+		got := make([]byte, len(text))
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, got); err != nil || string(got) != text {
+			t.Fatalf("got %q, %v; want %q", got, err, text)
+		}
+	}
+	long := strings.Repeat("0123456789", 100_000)
+	go func() { _, _ = io.WriteString(one, long) }()
+	if got, err := io.ReadAll(io.LimitReader(one, int64(len(long)))); err != nil || string(got) != long {
+		t.Errorf("of %d bytes came back %d, %v", len(long), len(got), err)
+	}
+	says(two, "hello")
+	two.Close()
+	says(one, "still here")
+	if err := one.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := one.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past its deadline a read ends with %v", err)
+	}
+
+	echo.Close()
+	refused, err := n.forward(t.Context(), "p", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refused.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("where nobody listens a read ends with %v", err)
+	}
+	if err := one.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	says(one, "and here")
+}
+
+// TestForwardGivesUp: who no longer waits gets no connection, and none stays open.
+func TestForwardGivesUp(t *testing.T) {
+	came, closed := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
+		<-closed
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(closed) })
+	config := &rest.Config{Host: server.URL}
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-came
+		cancel()
+	}()
+	if c, err := (&namespace{name: "prod", pods: clients, config: config}).forward(ctx, "p", 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v; want that it was given up", c, err)
 	}
 }
 
@@ -108,7 +182,6 @@ func TestReach(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
 	number := k.system.Components()[0].API().Ports["client"]
 	if len(r.endpoints) != 2 || r.endpoints[0] != "http://si-standin-0:4321" || !strings.HasPrefix(r.endpoints[1], "http://si-standin-1:") || number == 0 {
 		t.Errorf("the endpoints are %q", r.endpoints)

@@ -181,7 +181,6 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	if err != nil {
 		return err
 	}
-	defer r.close()
 	before, err := r.resources(ctx)
 	if err != nil {
 		return err
