@@ -317,6 +317,9 @@ func (v *validator) policy() {
 	}
 	v.duration("spec.upgrade.soak", u.Soak, 0)
 	v.duration("spec.upgrade.progressDeadline", u.ProgressDeadline, time.Second)
+	if d := u.BackupTTL; d != nil && d.Duration < time.Minute {
+		v.Add("spec.upgrade.backupTTL", d.Duration.String(), "is less than 1m0s", "write how long backups are kept, as 2160h for 90 days, or leave it away to keep them for ever")
+	}
 }
 
 // maxDuration keeps sums of durations far from overflowing.

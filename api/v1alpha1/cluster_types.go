@@ -241,6 +241,10 @@ type UpgradePolicy struct {
 	// Finalize says whether the last hop is made irreversible at once or waits for a person. Default Automatic.
 	// +optional
 	Finalize Approval `json:"finalize,omitempty"`
+	// BackupTTL is how long a backup that an upgrade took is kept, in Kubernetes; then what is stored is deleted. It is the ttl of the Backups that are
+	// made from now on. Default: for ever. Example: 2160h.
+	// +optional
+	BackupTTL *metav1.Duration `json:"backupTTL,omitempty"`
 	// PauseAfter pauses the attempt once after so many replaced members: a canary. Default 0: never. Example: 1.
 	// +kubebuilder:validation:Minimum=0
 	// +optional

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ spec:
   components:
     etcd: {replicas: 3, storage: 100Mi, image: "lab.test/etcd:v${version}"}
   backup: {url: "file:///backups", claim: backups}
-  upgrade: {progressDeadline: 3m}
+  upgrade: {progressDeadline: 3m, backupTTL: 2160h}
 `
 
 const backupClaim = `
@@ -89,6 +90,9 @@ func (c *cluster) backedUp(kv *v1alpha1.Cluster) {
 		must(c.t, runtime.DefaultUnstructuredConverter.FromUnstructured(item.Object, &b))
 		if st := b.Status; st.Bytes == 0 || len(st.SHA256) != 64 || !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionFinished) {
 			c.t.Errorf("backup %s has no proof: %+v", b.Name, st)
+		}
+		if !reflect.DeepEqual(b.Spec.TTL, kv.Spec.Upgrade.BackupTTL) {
+			c.t.Errorf("backup %s is kept for %v, want %v", b.Name, b.Spec.TTL, kv.Spec.Upgrade.BackupTTL)
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/system"
@@ -22,6 +24,8 @@ type ClusterFacts struct {
 	PinnedErr error
 	// Place is about spec.backup.
 	Place PlaceFacts
+	// Secrets that members are asked with, those of spec.credentials and of tls.
+	Secrets map[types.NamespacedName]Known[Secret]
 	// Adopted are the StatefulSets that the Cluster adopts, by component. They are looked at where it is created.
 	Adopted map[string]AdoptedFacts
 	// Others are the Clusters of the namespace whose names may collide; OthersErr is set where nobody knows them.
@@ -176,6 +180,7 @@ func (e *edit) whole() {
 		e.planned()
 	}
 	e.place()
+	e.secrets()
 	e.hint()
 }
 

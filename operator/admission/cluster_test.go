@@ -9,6 +9,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
 	"theseus.dev/api/v1alpha1"
@@ -108,6 +109,24 @@ func s3(s *specs) {
 }
 
 func elsewhere(s *specs) { s3(s); s.Backup.Secret.Namespace = "ops" }
+
+func login(namespace, key string) func(*specs) {
+	return func(s *specs) {
+		s.Credentials = map[string]v1alpha1.Credentials{"root": {Username: "root", Secret: &v1alpha1.SecretKey{Namespace: namespace, Name: "login", Key: key}}}
+	}
+}
+
+// certified has members that are asked with the certificates of a secret.
+func certified(secret string) func(*specs) {
+	return store1(func(c *v1alpha1.ComponentSpec) {
+		c.TLS = map[string]v1alpha1.TLSFiles{"client": {CA: "/tls/ca.crt", Cert: "/tls/tls.crt", Key: "/tls/tls.key", Secret: secret}}
+	})
+}
+
+func at(name string) types.NamespacedName {
+	namespace, name, _ := strings.Cut(name, "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
 
 func files(claim string) func(*specs) {
 	return func(s *specs) {
@@ -258,6 +277,18 @@ func rows(t testing.TB) []row {
 		{name: "secret is not known", create: true, new: s3, facts: func(f *ClusterFacts) { f.Place.Secret = Known[Secret]{Err: lost} }, want: "spec.backup.secret: secret prod/cloud is not known now: connection refused; try again", unknown: true},
 		{name: "secret without a grant", create: true, new: elsewhere, want: `spec.backup.secret.namespace: "ops" does not grant its secret cloud to namespace prod; annotate the secret there with theseus.dev/granted-to: "prod"`},
 		{name: "secret granted to others", create: true, new: elsewhere, facts: func(f *ClusterFacts) { f.Place.Secret.Value.GrantedTo = "production, test" }, want: "does not grant its secret"},
+		{name: "password", create: true, new: login("", "password")},
+		{name: "password granted", create: true, new: login("ops", "password")},
+		{name: "no such password", create: true, new: login("", "pasword"), want: `spec.credentials.root.secret.key: "pasword" is no key of the secret prod/login; did you mean password`},
+		{name: "no secret of passwords", create: true, new: login("test", "password"), want: `spec.credentials.root.secret.name: "login" is no secret in namespace test; create it first`},
+		{name: "password without a grant", create: true, new: login("dev", "password"), want: `spec.credentials.root.secret.namespace: "dev" does not grant its secret login to namespace prod`},
+		{name: "certificates", create: true, new: certified("whole")},
+		{name: "no certificates", create: true, new: certified("none"), want: `spec.components.store.tls.client.secret: "none" is no secret in namespace prod`},
+		{name: "certificates without a key", create: true, new: certified("half"), want: `spec.components.store.tls.client.secret: "tls.key" is no key of the secret prod/half`},
+		{name: "certificates not known", create: true, new: certified("whole"), facts: func(f *ClusterFacts) { f.Secrets[at("prod/whole")] = Known[Secret]{Err: lost} }, want: "spec.components.store.tls.client.secret: secret prod/whole is not known now", unknown: true},
+		{name: "certificates gone before an upgrade", status: applied(t, certified("none")), old: certified("none"), new: all(certified("none"), version("3.6.1")), want: "is no secret in namespace prod"},
+		{name: "certificates replaced by none", status: applied(t, certified("whole")), old: certified("whole"), new: certified("none"), want: "is no secret in namespace prod"},
+		{name: "certificates gone, and an edit of something else", status: applied(t, certified("none")), old: certified("none"), new: all(certified("none"), option("color", "red"))},
 		{name: "secret granted", create: true, new: elsewhere, facts: func(f *ClusterFacts) { f.Place.Secret.Value.GrantedTo = "test, prod" }},
 		{name: "one member", create: true, new: replicas(1), warns: "a group of one cannot be upgraded while it serves"},
 		{name: "two problems", create: true, new: all(version("3.9.0"), option("quota", "much")), want: "spec.version: \"3.9.0\" is not listed; use one of 3.5.0, 3.5.1, 3.6.0, 3.6.1, 3.7.0, 4.0.0\nspec.options.quota:"},
@@ -387,6 +418,13 @@ func decideRow(t testing.TB, r row) (old, new *v1alpha1.Cluster, v Verdict) {
 	facts := &ClusterFacts{System: SystemFacts{Known: Known[system.System]{Value: sys}}, Pinned: map[string]*system.System{sys.Hash(): sys}}
 	facts.Place.Secret.Value = &Secret{Keys: []string{"key.json"}}
 	facts.Place.Claim.Value = &struct{}{}
+	facts.Secrets = map[types.NamespacedName]Known[Secret]{
+		at("prod/login"): {Value: &Secret{Keys: []string{"password"}}},
+		at("ops/login"):  {Value: &Secret{Keys: []string{"password"}, GrantedTo: "prod"}},
+		at("dev/login"):  {Value: &Secret{Keys: []string{"password"}}},
+		at("prod/whole"): {Value: &Secret{Keys: []string{"ca.crt", "tls.crt", "tls.key"}}},
+		at("prod/half"):  {Value: &Secret{Keys: []string{"ca.crt", "tls.crt"}}},
+	}
 	set := &appsv1.StatefulSet{}
 	set.Spec.UpdateStrategy.Type = appsv1.OnDeleteStatefulSetStrategyType
 	set.Spec.Template.Spec.Containers = []corev1.Container{{Name: "proxy"}, {Name: "store"}}

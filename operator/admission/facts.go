@@ -3,7 +3,6 @@ package admission
 import (
 	"fmt"
 	"net/url"
-	"slices"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
@@ -13,12 +12,6 @@ import (
 type Known[T any] struct {
 	Value *T
 	Err   error
-}
-
-// Secret is what is looked at of a secret. Values are never read.
-type Secret struct {
-	Keys      []string
-	GrantedTo string // the annotation
 }
 
 // PlaceFacts are about a place for backups.
@@ -53,7 +46,9 @@ func (f *SystemFacts) check(v *Verdict, field, name string) bool {
 
 // check says what is wrong with a place in Kubernetes, in the namespace of who refers to it.
 func (f *PlaceFacts) check(v *Verdict, field, namespace string, place *v1alpha1.BackupPlace) {
-	f.checkSecret(v, field+".secret", namespace, place.Secret)
+	if place.Secret != nil {
+		secretUse{field: field + ".secret", ref: *place.Secret}.check(v, namespace, f.Secret)
+	}
 	file := isFile(place)
 	switch {
 	case file && place.Claim == "":
@@ -71,23 +66,4 @@ func (f *PlaceFacts) check(v *Verdict, field, namespace string, place *v1alpha1.
 func isFile(place *v1alpha1.BackupPlace) bool {
 	u, err := url.Parse(place.URL)
 	return err == nil && u.Scheme == "file"
-}
-
-func (f *PlaceFacts) checkSecret(v *Verdict, field, namespace string, ref *v1alpha1.SecretKey) {
-	if ref == nil || ref.Name == "" {
-		return
-	}
-	at := ref.In(namespace)
-	name := at + "/" + ref.Name
-	switch s := f.Secret.Value; {
-	case f.Secret.Err != nil:
-		v.unknown(field, "secret "+name, f.Secret.Err)
-	case s == nil:
-		v.refuse(field+".name", ref.Name, "is no secret in namespace "+at, "create it first")
-	case at != namespace && !v1alpha1.Granted(s.GrantedTo, namespace):
-		v.refuse(field+".namespace", at, "does not grant its secret "+ref.Name+" to namespace "+namespace,
-			fmt.Sprintf("annotate the secret there with %s: %q, or copy it", v1alpha1.GrantAnnotation, namespace))
-	case !slices.Contains(s.Keys, ref.KeyName()):
-		v.refuse(field+".key", ref.KeyName(), "is no key of the secret "+name, system.OneOf(ref.KeyName(), s.Keys))
-	}
 }

@@ -54,6 +54,12 @@ func (l *lookup) cluster(ctx context.Context, old, new *v1alpha1.Cluster) *Clust
 		f.Adopted = l.adopted(ctx, new)
 	}
 	f.Place = l.place(ctx, new.Namespace, new.Spec.Backup)
+	f.Secrets = map[types.NamespacedName]Known[Secret]{}
+	for _, u := range askingWith(&new.Spec) {
+		if at := u.at(new.Namespace); f.Secrets[at] == (Known[Secret]{}) {
+			f.Secrets[at] = l.secret(ctx, at)
+		}
+	}
 	return f
 }
 
@@ -119,11 +125,7 @@ func (l *lookup) place(ctx context.Context, namespace string, place *v1alpha1.Ba
 		return f
 	}
 	if ref := place.Secret; ref != nil && ref.Name != "" {
-		secret := get[corev1.Secret](ctx, l.live, ref.In(namespace), ref.Name)
-		f.Secret.Err = secret.Err
-		if s := secret.Value; s != nil {
-			f.Secret.Value = &Secret{Keys: slices.Sorted(maps.Keys(s.Data)), GrantedTo: s.Annotations[v1alpha1.GrantAnnotation]}
-		}
+		f.Secret = l.secret(ctx, types.NamespacedName{Namespace: ref.In(namespace), Name: ref.Name})
 	}
 	if place.Claim != "" {
 		claim := get[corev1.PersistentVolumeClaim](ctx, l.live, namespace, place.Claim)
@@ -133,6 +135,14 @@ func (l *lookup) place(ctx context.Context, namespace string, place *v1alpha1.Ba
 		}
 	}
 	return f
+}
+
+func (l *lookup) secret(ctx context.Context, at types.NamespacedName) Known[Secret] {
+	found := get[corev1.Secret](ctx, l.live, at.Namespace, at.Name)
+	if found.Value == nil {
+		return Known[Secret]{Err: found.Err}
+	}
+	return Known[Secret]{Value: &Secret{Keys: slices.Sorted(maps.Keys(found.Value.Data)), GrantedTo: found.Value.Annotations[v1alpha1.GrantAnnotation]}}
 }
 
 func (l *lookup) backup(ctx context.Context, b *v1alpha1.Backup) *BackupFacts {

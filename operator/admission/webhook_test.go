@@ -91,6 +91,7 @@ func raw(t *testing.T, object runtime.Object) runtime.RawExtension {
 func TestHandlers(t *testing.T) {
 	known := shelf{system: compile(t, store)}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "cloud"}, Data: map[string][]byte{"key.json": []byte("s3cret-value")}}
+	certificates := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "tls"}, Data: map[string][]byte{"ca.crt": nil, "tls.crt": nil, "tls.key": []byte("s3cret-value")}}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "cloud", errors.New("no right"))
 	ran := kv(s3)
 	applied(t, s3)(&ran.Status)
@@ -115,6 +116,8 @@ func TestHandlers(t *testing.T) {
 		{name: "create", path: PathCluster, new: cluster(kv(s3)), exist: []client.Object{secret}},
 		{name: "no secret", path: PathCluster, new: cluster(kv(s3)), want: "spec.backup.secret.name", code: 422},
 		{name: "secret that may not be read", path: PathCluster, new: cluster(kv(s3)), fail: forbidden, want: "is not known now", code: 503},
+		{name: "certificates", path: PathCluster, new: cluster(kv(certified("tls"))), exist: []client.Object{certificates}},
+		{name: "no certificates", path: PathCluster, new: cluster(kv(certified("tls"))), want: "spec.components.store.tls.client.secret", code: 422},
 		{name: "no claim", path: PathCluster, new: cluster(kv(files("disk"))), want: "is no PersistentVolumeClaim", code: 422},
 		{name: "unknown System", path: PathCluster, new: cluster(kv(func(s *specs) { s.System = "etc" })), want: `"etc" is not known`, code: 422},
 		{name: "library fails", path: PathCluster, library: shelf{err: apierrors.NewInternalError(errors.New("etcd is slow"))}, new: cluster(kv()), want: "etcd is slow", code: 503},
