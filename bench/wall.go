@@ -55,19 +55,18 @@ type measured struct {
 	driver, shim memory
 }
 
-// memory of a process, in MiB: its own, which nothing else has and the kernel cannot take back, and what is resident with the pages of the
-// program's file. Of those there is one copy for all processes of this program, and how many count depends on how the kernel read the file: it
-// varies twofold from one build to the next.
-type memory struct{ own, resident float64 }
+// memory of a process, in MiB: its proportional set size, in which a page that several processes share counts once for all of them, and all that
+// is resident. The difference is the program's file, of which there is one copy for the driver and all shims.
+type memory struct{ share, resident float64 }
 
-func (m memory) most(n memory) memory { return memory{max(m.own, n.own), max(m.resident, n.resident)} }
+func (m memory) most(n memory) memory { return memory{max(m.share, n.share), max(m.resident, n.resident)} }
 
 func memoryFigure(name string, list []memory, most string) figure.Figure {
-	var own, resident []float64
+	var share, resident []float64
 	for _, m := range list {
-		own, resident = append(own, m.own), append(resident, m.resident)
+		share, resident = append(share, m.share), append(resident, m.resident)
 	}
-	return figure.Figure{What: name, Ours: fmt.Sprintf("%.1f MiB", figure.Median(own)), Theirs: fmt.Sprintf("%.1f MiB with the program's file", figure.Median(resident)), Limit: most}
+	return figure.Figure{What: name, Ours: fmt.Sprintf("%.1f MiB", figure.Median(share)), Theirs: fmt.Sprintf("%.1f MiB resident", figure.Median(resident)), Limit: most}
 }
 
 func byTheseus(ctx context.Context, bin, dir string) (m measured, err error) {
@@ -128,7 +127,7 @@ func watchMemory(pid int) (peak func() memory) {
 		for {
 			select {
 			case <-tick.C:
-				if now, err := memoryOf(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+				if now, err := memoryOf(fmt.Sprintf("/proc/%d", pid)); err == nil {
 					m = m.most(now)
 				}
 			case <-ctx.Done():
@@ -151,32 +150,33 @@ func largestShim(home string) (largest memory, err error) {
 		if err != nil || !bytes.Contains(line, []byte("__shim")) || !bytes.Contains(line, []byte(home)) {
 			continue
 		}
-		if m, err := memoryOf(filepath.Join(filepath.Dir(p), "status")); err == nil {
+		if m, err := memoryOf(filepath.Dir(p)); err == nil {
 			largest = largest.most(m)
 		}
 	}
-	if largest.own == 0 {
+	if largest.share == 0 {
 		return largest, errors.New("no shim was found")
 	}
 	return largest, nil
 }
 
-func memoryOf(status string) (m memory, err error) {
-	text, err := os.ReadFile(status)
+// memoryOf a process, by its folder in /proc.
+func memoryOf(process string) (m memory, err error) {
+	text, err := os.ReadFile(filepath.Join(process, "smaps_rollup"))
 	if err != nil {
 		return m, err
 	}
 	for line := range strings.Lines(string(text)) {
 		var kib float64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %f kB", &kib); n == 1 {
+		if n, _ := fmt.Sscanf(line, "Rss: %f kB", &kib); n == 1 {
 			m.resident = kib / 1024
 		}
-		if n, _ := fmt.Sscanf(line, "RssAnon: %f kB", &kib); n == 1 {
-			m.own = kib / 1024
+		if n, _ := fmt.Sscanf(line, "Pss: %f kB", &kib); n == 1 {
+			m.share = kib / 1024
 		}
 	}
-	if m.own == 0 {
-		return m, fmt.Errorf("%s: no RssAnon", status)
+	if m.share == 0 {
+		return m, fmt.Errorf("%s has no proportional set size", process)
 	}
 	return m, nil
 }
