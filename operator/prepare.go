@@ -23,11 +23,12 @@ import (
 // pullLabel marks these DaemonSets and their pods with the revision.
 const pullLabel = "theseus.dev/pull"
 
-// Tools are this program in images of others: an init container copies it into a folder of the pod.
+// Tools are this program in images of others: a container of this program's image copies it into a folder of the pod.
 const (
-	toolsVolume  = "theseus"
-	toolsMount   = "/theseus-tools"
-	toolsProgram = toolsMount + "/theseus"
+	toolsContainer = "theseus"
+	toolsVolume    = "theseus"
+	toolsMount     = "/theseus-tools"
+	toolsProgram   = toolsMount + "/theseus"
 	// CopyCommand is the hidden subcommand that copies this program to a path, WaitCommand the one that waits for SIGTERM.
 	CopyCommand = "__copy"
 	WaitCommand = "__wait"
@@ -58,7 +59,7 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 	pod := corev1.PodSpec{
 		NodeSelector: t.Spec.NodeSelector, Tolerations: t.Spec.Tolerations, ImagePullSecrets: t.Spec.ImagePullSecrets, SecurityContext: t.Spec.SecurityContext,
 		TerminationGracePeriodSeconds: &grace,
-		InitContainers:                []corev1.Container{toolsFrom(p.Image)},
+		Containers:                    []corev1.Container{toolsHeld(p.Image)},
 		Volumes:                       []corev1.Volume{emptyDir(toolsVolume)},
 	}
 	if t.Spec.Affinity != nil {
@@ -80,7 +81,27 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 
 // toolsFrom is the init container that brings this program into a pod.
 func toolsFrom(image string) corev1.Container {
-	return corev1.Container{Name: "theseus", Image: image, Command: []string{"/theseus", CopyCommand, toolsProgram}, VolumeMounts: toolsMounted()}
+	return corev1.Container{Name: toolsContainer, Image: image, Command: []string{"/theseus", CopyCommand, toolsProgram}, VolumeMounts: toolsMounted()}
+}
+
+// toolsHeld is a container that does the same for those that come after it in its pod: the kubelet starts one container after the other, and the next
+// one when this hook has ended. It looks at init containers once a second, and members wait for this pod.
+func toolsHeld(image string) corev1.Container {
+	c := toolsFrom(image)
+	copying := &corev1.ExecAction{Command: c.Command}
+	c.Command, c.Lifecycle = []string{"/theseus", WaitCommand}, &corev1.Lifecycle{PostStart: &corev1.LifecycleHandler{Exec: copying}}
+	return c
+}
+
+// inTurn is a pod of a pull as far as its containers had their turn: without the tools the others cannot start, and would be blamed for it.
+func inTurn(pod *corev1.Pod) *corev1.Pod {
+	tools := containerOf(pod, toolsContainer)
+	if tools == nil || tools.State.Running != nil {
+		return pod
+	}
+	pod = pod.DeepCopy()
+	pod.Status.ContainerStatuses = []corev1.ContainerStatus{*tools}
+	return pod
 }
 
 func toolsMounted() []corev1.VolumeMount {
@@ -185,7 +206,7 @@ func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.O
 	}
 	message := fmt.Sprintf("pulled on %d of %d nodes", st.NumberReady, st.DesiredNumberScheduled)
 	for i := range pods.Items {
-		pod := &pods.Items[i]
+		pod := inTurn(&pods.Items[i])
 		if why := brokenBy(pod); why != "" {
 			return upgrade.Outcome{Phase: upgrade.Failed, Message: "node " + pod.Spec.NodeName + ": " + why}, nil
 		}

@@ -1,0 +1,41 @@
+package operator
+
+import (
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"theseus.dev/upgrade"
+)
+
+// TestPulled: an image that cannot be had fails the pull, and is not blamed where Theseus' own image is what is missing.
+func TestPulled(t *testing.T) {
+	waits := func(name, reason string) corev1.ContainerStatus {
+		return corev1.ContainerStatus{Name: name, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: "for " + name}}}
+	}
+	runs := corev1.ContainerStatus{Name: toolsContainer, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
+	for _, test := range []struct {
+		name     string
+		statuses []corev1.ContainerStatus
+		phase    upgrade.OutcomePhase
+		message  string
+	}{
+		{"being made", []corev1.ContainerStatus{waits("kv", "ContainerCreating"), waits(toolsContainer, "ContainerCreating")}, upgrade.Underway, "pulled on 0 of 1 nodes"},
+		{"no image", []corev1.ContainerStatus{waits("kv", "ImagePullBackOff"), runs}, upgrade.Failed, "node n1: ImagePullBackOff: for kv"},
+		{"first error of a pull", []corev1.ContainerStatus{waits("kv", "ErrImagePull"), runs}, upgrade.Underway, "n1: ErrImagePull: for kv"},
+		{"own image not there yet", []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ErrImagePull")}, upgrade.Underway, "n1: ErrImagePull: for theseus"},
+		{"no own image", []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ImagePullBackOff")}, upgrade.Failed, "node n1: ImagePullBackOff: for theseus"},
+	} {
+		labels := map[string]string{"a": "b"}
+		set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull"}, Spec: appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}},
+			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1}}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull-1", Labels: labels}, Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{ContainerStatuses: test.statuses}}
+		got, err := (&Platform{Live: fakeAPI(t, pod), Key: key}).pulled(t.Context(), set)
+		if err != nil || got.Phase != test.phase || !strings.Contains(got.Message, test.message) {
+			t.Errorf("%s: got %+v, %v; want %s and %q", test.name, got, err, test.phase, test.message)
+		}
+	}
+}
