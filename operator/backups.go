@@ -23,7 +23,7 @@ func (p *Platform) beginBackup(ctx context.Context, s runner.Scene, i v1alpha1.I
 	}
 	b := &v1alpha1.Backup{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: backupObjectName(i.Name), Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name}},
-		Spec:       v1alpha1.BackupSpec{Cluster: p.Key.Name, Place: attempt.Target.Spec.Backup.DeepCopy(), To: i.Version, Attempt: fmt.Sprintf("a%d-%d", attempt.ID, i.ID),
+		Spec: v1alpha1.BackupSpec{Cluster: p.Key.Name, Place: attempt.Target.Spec.Backup.DeepCopy(), To: i.Version, Attempt: fmt.Sprintf("a%d-%d", attempt.ID, i.ID),
 			TTL: s.Cluster.Spec.Upgrade.BackupTTL},
 	}
 	if err := p.API.Create(ctx, b); err != nil && !apierrors.IsAlreadyExists(err) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -255,11 +256,19 @@ func (r *Reconciler) announcer() func(runner.Pass) {
 	}
 }
 
+// action tells an event from all others of its Cluster. Those that differ in their note alone would be shown as one that came again: the first step or
+// member, twice.
 func action(e v1alpha1.Event) string {
-	if e.Attempt == 0 {
-		return "Cluster"
+	const most = 128 // that an action can hold
+	at := "Cluster"
+	if e.Attempt > 0 {
+		at = fmt.Sprintf("Attempt%d", e.Attempt)
 	}
-	return fmt.Sprintf("Attempt%d", e.Attempt)
+	at += "." + e.At.UTC().Format("20060102T150405Z")
+	if e.Object != "" {
+		at += "." + strings.ReplaceAll(e.Object, " ", "-")
+	}
+	return at[:min(len(at), most)]
 }
 
 // bounded is what an event's note can hold.
