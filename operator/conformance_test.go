@@ -120,6 +120,34 @@ func TestKeptSystemsAreNotTrusted(t *testing.T) {
 	}
 }
 
+// TestSystemsAreCompiledOnce: each pass of each Cluster asks, by name and by hash.
+func TestSystemsAreCompiledOnce(t *testing.T) {
+	compiled.Clear()
+	api, times := fakeAPI(t), 0
+	count := func(name string) (*system.System, error) {
+		times++
+		return shipped(name)
+	}
+	var first *system.System
+	for _, cluster := range []string{"a", "b"} {
+		l := &Library{API: api, Live: api, Shipped: count, Cluster: types.NamespacedName{Namespace: key.Namespace, Name: cluster}}
+		s, err := l.Known(t.Context(), "standin")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned, err := l.Pinned(t.Context(), s.Hash())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = s
+		}
+		if s != first || pinned != first || times != 1 {
+			t.Errorf("cluster %s: compiled %d times, and the System by name is the first one: %t, by hash: %t", cluster, times, s == first, pinned == first)
+		}
+	}
+}
+
 func TestNewerJournal(t *testing.T) {
 	c := kv()
 	c.Name, c.Status.Journal = "new", v1alpha1.JournalVersion+1

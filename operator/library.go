@@ -37,29 +37,54 @@ const (
 	systemHashLabel = "theseus.dev/system"
 )
 
-// compiled keeps Systems by hash: compiling one costs milliseconds, and every pass asks.
+// compiled keeps Systems by where they were found and by hash: compiling one costs milliseconds and a megabyte, and every pass of every Cluster asks.
 var compiled sync.Map
+
+func found(where string) *system.System {
+	if s, ok := compiled.Load(where); ok {
+		return s.(*system.System)
+	}
+	return nil
+}
+
+// keepFound keeps one of each content, whoever compiled it first.
+func keepFound(where string, s *system.System) *system.System {
+	first, _ := compiled.LoadOrStore(s.Hash(), s)
+	compiled.Store(where, first)
+	return first.(*system.System)
+}
 
 // Known is part of runner.Library.
 func (l *Library) Known(ctx context.Context, name string) (*system.System, error) {
 	object := &v1alpha1.System{}
 	err := l.Live.Get(ctx, types.NamespacedName{Name: name}, object)
 	if apierrors.IsNotFound(err) {
-		return l.Shipped(name)
+		return l.shipped(name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	key := string(object.UID) + "/" + object.ResourceVersion
-	if s, ok := compiled.Load(key); ok {
-		return s.(*system.System), nil
+	where := string(object.UID) + "/" + object.ResourceVersion
+	if s := found(where); s != nil {
+		return s, nil
 	}
 	s, err := system.Compile(bareSystem(object))
 	if err != nil {
 		return nil, fmt.Errorf("compile System %s: %w", name, err)
 	}
-	compiled.Store(key, s)
-	return s, nil
+	return keepFound(where, s), nil
+}
+
+func (l *Library) shipped(name string) (*system.System, error) {
+	where := "shipped/" + name
+	if s := found(where); s != nil {
+		return s, nil
+	}
+	s, err := l.Shipped(name)
+	if err != nil {
+		return nil, err
+	}
+	return keepFound(where, s), nil
 }
 
 // see is See with the System of the Cluster.
@@ -135,8 +160,8 @@ func (l *Library) own(ctx context.Context, have *corev1.ConfigMap, owner metav1.
 
 // Pinned is part of runner.Library. What does not have the hash any more is refused: whoever can write ConfigMaps must not say what members run.
 func (l *Library) Pinned(ctx context.Context, hash string) (*system.System, error) {
-	if s, ok := compiled.Load(hash); ok {
-		return s.(*system.System), nil
+	if s := found(hash); s != nil {
+		return s, nil
 	}
 	m := &corev1.ConfigMap{}
 	key := types.NamespacedName{Namespace: l.Cluster.Namespace, Name: systemObjectName(hash)}
@@ -147,8 +172,7 @@ func (l *Library) Pinned(ctx context.Context, hash string) (*system.System, erro
 	if err != nil {
 		return nil, fmt.Errorf("ConfigMap %s: %w", key, err)
 	}
-	compiled.Store(hash, s)
-	return s, nil
+	return keepFound(hash, s), nil
 }
 
 // CompileKept compiles the text of a System that was kept, and refuses one that has another hash.

@@ -24,7 +24,7 @@ import (
 )
 
 func newOperator(a *app) *cobra.Command {
-	o, w := operator.Options{Shipped: known}, webhookFlags{}
+	o, w := operator.Options{Shipped: shipped}, webhookFlags{}
 	c := &cobra.Command{
 		Use:   "operator",
 		Short: "Drive the Clusters of a Kubernetes cluster",
