@@ -116,10 +116,10 @@ func (s *Scene) wish() (v1alpha1.AttemptKind, error) {
 		return "", err
 	}
 	p := v1alpha1.Pinned{Spec: *want, System: have.System, Restart: have.Restart}
-	switch wanted := revisions(s.sys, &p); wanted {
-	case revisions(s.sys, have):
+	switch {
+	case revisions(s.sys, &p) == revisions(s.sys, have):
 		s.status.FailedRevision = ""
-	case s.status.FailedRevision:
+	case change(s.sys, &p) == s.status.FailedRevision:
 		return "", &RefusedError{Field: "spec", Reason: "the rolling restart for this change failed or was taken back, and is not begun again by itself",
 			Remedy: "change it, or ask for a retry once the cause is gone"}
 	default:
@@ -296,7 +296,9 @@ func (d *Decider) endHop(s *Scene) Decision {
 	s.noteVersion(hop.To)
 	if s.LastHop() {
 		s.end(v1alpha1.PhaseSucceeded, hop.To, "")
-		s.forgetFailed()
+		if a.Kind == v1alpha1.AttemptUpgrade {
+			s.forgetFailed() // that members were restarted or started says nothing for what failed before
+		}
 		return Decision{Situation: Idle, Again: true}
 	}
 	a.Hop++

@@ -558,13 +558,20 @@ func (s *Scene) noteFailed() {
 	case v1alpha1.AttemptUpgrade:
 		s.status.FailedTarget = a.To
 	case v1alpha1.AttemptRestart:
-		p := a.Target // as the next look at the spec will see it: with the System and the count of what is applied
-		p.System, p.Restart = a.Base.System, a.Base.Restart
-		s.status.FailedRevision = revisions(s.in.Systems[p.System.Hash], &p)
+		p := a.Target // as the next look at the spec will see it: with the System of what is applied
+		p.System = a.Base.System
+		s.status.FailedRevision = change(s.in.Systems[p.System.Hash], &p)
 	}
 }
 
 func (s *Scene) forgetFailed() { s.status.FailedTarget, s.status.FailedRevision = "", "" }
+
+// change names what a spec wants however often members were restarted since.
+func change(sys *system.System, p *v1alpha1.Pinned) string {
+	bare := *p
+	bare.Restart = 0
+	return revisions(sys, &bare)
+}
 
 // revisions names what all components run with.
 func revisions(sys *system.System, p *v1alpha1.Pinned) string {
