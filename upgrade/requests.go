@@ -43,6 +43,9 @@ func (d *Decider) answer(s *Scene, r v1alpha1.Request) (string, error) {
 	case v1alpha1.RequestOverride:
 		return askOverride(s, r)
 	}
+	if s.attempt == nil && r.Kind == v1alpha1.RequestAdoptSystem {
+		return "", fmt.Errorf("no attempt is under way: a changed System is taken by the next upgrade")
+	}
 	if s.attempt == nil {
 		return "", fmt.Errorf("no attempt is under way")
 	}

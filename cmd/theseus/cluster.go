@@ -123,6 +123,14 @@ func (k *opened) systemNow(ctx context.Context) (*system.System, error) {
 	return k.at.library().Known(ctx, k.cluster.Spec.System)
 }
 
+// systemNext is what an upgrade takes from now on: the System as it is known now, or that of the attempt.
+func (k *opened) systemNext(ctx context.Context) (*system.System, error) {
+	if k.attempt() != nil {
+		return k.system, nil
+	}
+	return k.at.library().Known(ctx, k.cluster.Spec.System)
+}
+
 // errOutside says that members cannot be asked from here.
 var errOutside = errors.New("members cannot be asked from here")
 

@@ -57,7 +57,13 @@ func (a *app) completeVersions(c *cobra.Command, args []string, to string) ([]st
 	if len(args) != 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return a.ofCluster(func(k *opened) []string { return k.system.API().Versions.Listed })(c, args, to)
+	return a.ofCluster(func(k *opened) []string {
+		next, err := k.systemNext(c.Context())
+		if err != nil {
+			return nil
+		}
+		return next.API().Versions.Listed
+	})(c, args, to)
 }
 
 func (a *app) completeMembers(c *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {

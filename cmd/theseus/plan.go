@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
 
@@ -36,22 +37,27 @@ what it would say to the edit; members are not asked from outside.`,
 
 // target is a spec with the version that is wanted, and the plan to it.
 type target struct {
-	spec  *v1alpha1.ClusterSpec
-	plan  *upgrade.Plan // nil: nothing to do
-	again bool          // it failed before, and who names it asks for another try
+	spec   *v1alpha1.ClusterSpec
+	system *system.System // that is taken
+	plan   *upgrade.Plan  // nil: nothing to do
+	again  bool           // it failed before, and who names it asks for another try
 }
 
 // planTo plans the way to a version, or refuses it. Nothing is changed.
 func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	version := f.to
-	t := &target{spec: k.cluster.Spec.DeepCopy(), again: version != "" && k.cluster.Status.FailedTarget == version}
+	next, err := k.systemNext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t := &target{spec: k.cluster.Spec.DeepCopy(), system: next, again: version != "" && k.cluster.Status.FailedTarget == version}
 	if version != "" {
 		t.spec.Version = version
 		if t.spec.Options == nil && len(f.set) > 0 {
 			t.spec.Options = map[string]string{}
 		}
 		maps.Copy(t.spec.Options, f.set)
-		if err := k.mayGoTo(version); err != nil {
+		if err := k.mayGoTo(version, next); err != nil {
 			return nil, err
 		}
 		// Without an attempt, what may change together is what the System says that the upgrade would take: planFor asks it.
@@ -61,7 +67,6 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 			}
 		}
 	}
-	var err error
 	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
 		return nil, k.refused(err)
 	}
@@ -69,13 +74,17 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 }
 
 // proposal is what is planned, for the site to judge.
-func (t *target) proposal(k *opened) *proposal { return k.propose(t.spec, t.versions()...) }
+func (t *target) proposal(k *opened) *proposal {
+	p := k.propose(t.spec, t.versions()...)
+	p.system = t.system
+	return p
+}
 
-func (k *opened) mayGoTo(version string) error {
+func (k *opened) mayGoTo(version string, next *system.System) error {
 	if k.cluster.Status.Applied == nil {
 		return inputNext("bring it up first: "+k.command("upgrade", k.name), "%s was never started to its end", k.name)
 	}
-	if err := k.system.CheckVersion(version); err != nil {
+	if err := next.CheckVersion(version); err != nil {
 		return inputError(fmt.Errorf("--to: %w", err))
 	}
 	return nil
