@@ -74,7 +74,7 @@ func (p *Platform) adoptedSet(ctx context.Context, c *v1alpha1.Cluster, componen
 func readAdopted(ctx context.Context, live client.Reader, c *v1alpha1.Cluster, component *system.Component) (*adopted, error) {
 	own := c.Spec.Components[component.Name()].Adopt
 	set := &appsv1.StatefulSet{}
-	err := live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: own.StatefulSet}, set)
+	err := live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: own.Workload()}, set)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -173,9 +173,7 @@ func versionIn(sys *system.System, text string) string {
 // See fills in what the StatefulSets that a Cluster adopts say: sums of their templates, the number of members, and in mode Order the version. What
 // cannot be seen stays as it was last.
 func See(ctx context.Context, live client.Reader, sys *system.System, c *v1alpha1.Cluster) error {
-	if last := c.Status.Going(); last != nil {
-		c.Spec.TakeSeen(last)
-	}
+	c.Spec.TakeSeen(&c.Status)
 	for _, component := range sys.Components() {
 		if c.Spec.Components[component.Name()].Adopt == nil {
 			continue
