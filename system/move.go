@@ -2,6 +2,7 @@ package system
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -26,6 +27,16 @@ func (s *System) MoveTo(m *v1alpha1.Move, cluster, from string, p *v1alpha1.Pinn
 	return name, nil
 }
 
+// Env are some variables of the environment of sc.M.
+func (s *System) Env(component string, names []string, sc *Scope) (map[string]string, error) {
+	all := s.Component(component).api.Env
+	some := map[string]string{}
+	for _, name := range names {
+		some[name] = all[name]
+	}
+	return s.env(some, nil, sc)
+}
+
 // moves checks that members can move: only those do that nothing has to be said of one by one.
 func (c *checker) moves(path string, e *v1alpha1.Edge) {
 	seen := map[string]bool{}
@@ -47,6 +58,9 @@ func (c *checker) moves(path string, e *v1alpha1.Edge) {
 		c.template(at+".to", m.To, place{vars: baseVariables, noAnswers: true})
 		if *m.By < 1 || *m.By > 99 {
 			c.errs.Add(at+".by", strconv.Itoa(int(*m.By)), "is not between 1 and 99", "write how many members may be in both StatefulSets at a time")
+		}
+		if k != nil {
+			c.references(at+".env", m.Env, "components."+k.Name+".env", slices.Collect(maps.Keys(k.Env)))
 		}
 		enum(c, at+".claims", m.Claims, v1alpha1.KeepClaims, v1alpha1.DeleteClaims)
 	}

@@ -42,7 +42,7 @@ func planMoves(sys *system.System, cluster string, a *v1alpha1.Attempt) error {
 					Remedy: "delete the Cluster, which leaves StatefulSet and pods alone, and make it anew with mode: Version"}
 			}
 			at[m.Component] = to
-			h.Moves = append(h.Moves, v1alpha1.HopMove{Component: m.Component, From: from, To: to, By: *m.By, Claims: m.Claims})
+			h.Moves = append(h.Moves, v1alpha1.HopMove{Component: m.Component, From: from, To: to, By: *m.By, Claims: m.Claims, Env: m.Env})
 		}
 	}
 	return nil

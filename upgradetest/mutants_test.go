@@ -89,6 +89,19 @@ var mutants = []mutant{
 	}
 	s.attempt.Clock`, `	}
 	s.attempt.Clock`, ""},
+	{"members leave before those that take over are good", "relocate.go", `	if m := w.good(); m.Kind != MoveDone {
+		return m
+	}
+	return w.next()`, `	return w.next()`, ""},
+	{"a shrink does not ask the budget", "relocate.go", `	if m := w.spare(going); m.Kind != MoveDone {
+		return m
+	}
+	return w.shrink(len(going))`, `	return w.shrink(len(going))`, "promise 1"},
+	{"the old workload is removed before the new one is seen to be well", "relocate.go", `	if m := s.allGood(); m.Kind != MoveDone {
+		return m
+	}
+	if st.Since`, `	if st.Since`, "move"},
+	{"a shrink takes more than are there too many", "relocate.go", `min(w.by, w.surplus(), w.from.Members)`, `min(w.by, w.from.Members)`, ""},
 }
 
 // TestMutants puts each defect into the core and expects the simulator to find it. The short run takes some of them.

@@ -236,6 +236,9 @@ type HopMove struct {
 	// By is how many members are in both at most at a time.
 	By     int32     `json:"by"`
 	Claims ClaimRule `json:"claims"`
+	// Env are the variables that the new one gets from the System.
+	// +optional
+	Env []string `json:"env,omitempty"`
 }
 
 // Move of a component in this hop; nil if its members stay where they are.

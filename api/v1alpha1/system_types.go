@@ -263,6 +263,11 @@ type Move struct {
 	// +kubebuilder:validation:Minimum=1
 	// +optional
 	By *int32 `json:"by,omitempty"`
+	// Env are variables of the member's environment that the new StatefulSet gets as the System says them, with the options of the new
+	// version. Everything else of its pod template is that of the old one.
+	// +listType=set
+	// +optional
+	Env []string `json:"env,omitempty"`
 	// Claims says what becomes of the volumes of a StatefulSet that its members have left: Keep or Delete. Default Keep.
 	// +optional
 	Claims ClaimRule `json:"claims,omitempty"`
