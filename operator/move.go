@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -119,6 +120,9 @@ func (p *Platform) makeMoved(ctx context.Context, b *blueprint) error {
 	}
 	before := have.DeepCopy()
 	have.Spec.Template, have.Spec.UpdateStrategy = want.Spec.Template, want.Spec.UpdateStrategy
+	if equality.Semantic.DeepEqual(before.Spec, have.Spec) {
+		return nil
+	}
 	if err := p.API.Patch(ctx, have.StatefulSet, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}), client.FieldOwner(moverManager)); err != nil {
 		return fmt.Errorf("give StatefulSet %s its template: %w", m.To, err)
 	}

@@ -93,8 +93,9 @@ func (k *controllers) turn(t *testing.T) {
 		}
 		k.last[set.UID] = *set.Spec.DeepCopy()
 		set.Generation++
-		set.Status.ObservedGeneration, set.Status.Replicas = set.Generation, *set.Spec.Replicas
 		fatal(t, k.api.Update(t.Context(), set))
+		set.Status.ObservedGeneration, set.Status.Replicas = set.Generation, *set.Spec.Replicas
+		fatal(t, k.api.Status().Update(t.Context(), set))
 	}
 }
 

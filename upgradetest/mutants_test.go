@@ -93,10 +93,8 @@ var mutants = []mutant{
 		return m
 	}
 	return w.next()`, `	return w.next()`, ""},
-	{"a shrink does not ask the budget", "relocate.go", `	if m := w.spare(going); m.Kind != MoveDone {
-		return m
-	}
-	return w.shrink(len(going))`, `	return w.shrink(len(going))`, "promise 1"},
+	{"on the way back members that serve go before others do", "relocate.go", `len(going) > 0 && !slices.ContainsFunc(going, func(f *fact) bool { return !f.bad() })`,
+		`len(going) > 0`, "promise 1"},
 	{"the old workload is removed before the new one is seen to be well", "relocate.go", `	if m := s.allGood(); m.Kind != MoveDone {
 		return m
 	}
