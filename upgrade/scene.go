@@ -136,7 +136,7 @@ func (s *Scene) group(component string) *group {
 	}
 	c := s.sys.Component(component)
 	var g *group
-	if m := s.moving(component); m != nil {
+	if m := s.moving(component); m != nil && s.in.Look.Workloads[component] != nil { // who looked before this hop began saw the one workload alone
 		g = gatherMoving(&s.in.Look, c, m, s.scope())
 	} else {
 		g = gather(&s.in.Look, s.memberNames(component), c, s.replicas(c), s.scope())

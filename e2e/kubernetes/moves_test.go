@@ -28,7 +28,7 @@ spec:
   components:
     segmentstore:
       image: "lab.test/pravega:${version}"
-      adopt: {statefulSet: bar-pravega-segmentstore, mode: Version, container: pravega-segmentstore, allow: [TakeImage]}
+      adopt: {statefulSet: bar-pravega-segmentstore, mode: Version, container: pravega-segmentstore}
     controller:
       replicas: 2
       image: "lab.test/pravega:${version}"CONTROLLERS
@@ -77,6 +77,10 @@ func TestPravegaMoves(t *testing.T) {
 	c.gone(newStores)
 
 	c.edit("bar", `{"spec": {"version": "0.7.0"}}`)
+	c.await("bar", "has moved two", func(bar *v1alpha1.Cluster) bool {
+		return strings.Contains(condition(v1alpha1.ConditionUpgrading)(&bar.Status), "2 of 4 members moved")
+	})
+	must(t, c.CoreV1().Pods(c.namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=theseus"}))
 	bar = c.await("bar", "runs 0.7.0", settledAt("0.7.0"))
 	c.ended(bar, v1alpha1.PhaseSucceeded)
 	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingSegmentstore: 0 of 4 members moved to "+newStores,
