@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
@@ -230,6 +232,38 @@ func TestRemoveTakesClaims(t *testing.T) {
 		}
 		if err := api.Get(t.Context(), client.ObjectKeyFromObject(stores()), set); err == nil {
 			t.Errorf("%s: the StatefulSet is still there", rule)
+		}
+	}
+}
+
+// TestRemoveIsKilled between its writes: who comes then ends it, because the StatefulSet goes last.
+func TestRemoveIsKilled(t *testing.T) {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "cache-kv-pravega-segmentstore-1"}}
+	for killed := range 4 {
+		api, c, sys := moving(t, copies([]client.Object{claim})...)
+		s := sceneOf(c, sys)
+		lookAt(t, platformOf(t, api, c), s)
+		set, none := &appsv1.StatefulSet{}, int32(0)
+		fatal(t, api.Get(t.Context(), client.ObjectKeyFromObject(stores()), set))
+		set.Spec.Replicas = &none
+		fatal(t, api.Update(t.Context(), set))
+		writes := 0
+		dying := interceptor.NewClient(api, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if writes++; writes > killed {
+				return errKilled
+			}
+			return c.Delete(ctx, o, opts...)
+		}})
+		w := lookAt(t, platformOf(t, api, c), s).Workloads["segmentstore"][0]
+		i := v1alpha1.Intent{Act: v1alpha1.ActRemove, Component: "segmentstore", Workload: w.Name, Incarnation: w.Incarnation}
+		if err := platformOf(t, dying, c).Do(t.Context(), s, i, nil); !errors.Is(err, errKilled) {
+			t.Fatalf("killed at write %d: %v", killed+1, err)
+		}
+		fatal(t, platformOf(t, api, c).Do(t.Context(), s, i, nil))
+		for _, o := range []client.Object{stores(), claim} {
+			if err := api.Get(t.Context(), client.ObjectKeyFromObject(o), o); err == nil {
+				t.Errorf("killed at write %d: %s is still there", killed+1, o.GetName())
+			}
 		}
 	}
 }
