@@ -162,7 +162,6 @@ func (b *blueprint) movedTemplate(m *v1alpha1.HopMove) (corev1.PodTemplateSpec, 
 	if b.restart > 0 {
 		t.Annotations = merged(t.Annotations, map[string]string{restartAnnotation: strconv.FormatInt(b.restart, 10)})
 	}
-	delete(t.Annotations, madeLikeAnnotation)
 	for i := range t.Spec.Containers {
 		if c := &t.Spec.Containers[i]; c.Name == b.adopted.container {
 			if err := b.movedEnv(m, c); err != nil {

@@ -175,6 +175,34 @@ func TestMadeLike(t *testing.T) {
 	}
 }
 
+// TestMovingLook tells the pods of both StatefulSets apart, though both have labels that the old one selects.
+func TestMovingLook(t *testing.T) {
+	api, c, sys := moving(t, madeOf(t, stores(), "kv-pravega-segmentstore-1", "old")...)
+	set, err := makeMoved(t, api, c, sys)
+	fatal(t, err)
+	set.UID = "uid-of-new"
+	fatal(t, api.Update(t.Context(), set))
+	for _, o := range madeOf(t, set, "kv-pravega-segment-store-0", "new") {
+		fatal(t, api.Create(t.Context(), o))
+	}
+	got := map[string]upgrade.Member{}
+	for _, m := range lookAt(t, platformOf(t, api, c), sceneOf(c, sys)).Members {
+		if m.View.Component == "segmentstore" {
+			got[m.View.Name] = m
+		}
+	}
+	old, next := got["kv-pravega-segmentstore-1"], got["kv-pravega-segment-store-0"]
+	if len(got) != 4 || old.Workload != "kv-pravega-segmentstore" || old.View.Version != "0.6.2" || next.Workload != "kv-pravega-segment-store" || next.View.Version != "0.7.0" {
+		t.Errorf("got %+v", got)
+	}
+	if target := upgrade.TargetOf(sys, c.Status.Attempt); next.Revision != sys.Revision(target, "segmentstore", "0.7.0") {
+		t.Errorf("the new one has the revision %s, and the core wants another", next.Revision)
+	}
+	if next.View.Host != "kv-pravega-segment-store-0.kv-pravega-segmentstore-headless.team.svc" {
+		t.Errorf("it is reached at %s", next.View.Host)
+	}
+}
+
 func TestMoveToWhatIsThere(t *testing.T) {
 	theirs := stores()
 	theirs.Name, theirs.UID = "kv-pravega-segment-store", "uid-of-another"

@@ -387,7 +387,7 @@ func (s *Scenario) setMember(args []string) error {
 			a.state = map[string]upgrade.ProcessState{"absent": upgrade.ProcessAbsent, "unknown": upgrade.ProcessUnknown, "running": upgrade.ProcessRunning,
 				"exited": upgrade.ProcessExited, "starting": upgrade.ProcessStarting}[v]
 		case "evicted": // and come back with what is configured
-			s.start(a, s.configured[a.component], s.versionOf[s.configured[a.component]])
+			s.start(a, s.revisionFor(a), s.versionOf[s.revisionFor(a)])
 		default:
 			return fmt.Errorf("no property %q", k)
 		}

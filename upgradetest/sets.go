@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"theseus.dev/api/v1alpha1"
@@ -27,6 +28,14 @@ func (s *Scenario) lookAtSets(l *upgrade.Look) {
 			}
 		}
 	}
+}
+
+// revisionFor is what a member gets that comes back by itself.
+func (s *Scenario) revisionFor(a *actor) string {
+	if w := s.sets[strings.TrimSuffix(a.name, fmt.Sprintf("-%d", a.ordinal))]; w != nil && s.cluster.Status.Moving(a.component) != nil {
+		return w.rev
+	}
+	return s.configured[a.component]
 }
 
 // makeSet makes the workload that members move to, or gives it another template.

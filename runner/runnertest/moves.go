@@ -128,6 +128,10 @@ func movesGrow(s *movesStage) {
 	two := s.want(s.move.To, 2)
 	s.do(s.scale(v1alpha1.ActGrow, two, 3))
 	s.do(s.scale(v1alpha1.ActGrow, empty, 2)) // late
+	three := s.want(s.move.To, 3)
+	wrong := s.scale(v1alpha1.ActShrink, three, 0)
+	wrong.Before = 2
+	s.do(wrong)
 	s.want(s.move.To, 3)
 }
 
