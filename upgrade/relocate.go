@@ -48,6 +48,9 @@ func (relocate) Undo(s *Scene, st *v1alpha1.StepStatus) Move {
 		return m
 	}
 	w := s.relocation(st)
+	if m := w.blocked(); m.Kind != MoveDone {
+		return m
+	}
 	if !w.from.there {
 		return Done() // nothing was made, or it is removed again
 	}
@@ -107,14 +110,10 @@ func (w *relocation) walk() Move {
 	}
 	w.know()
 	w.tell()
-	object := "StatefulSet " + w.to.Name
-	if why := w.in.Look.Blocked[w.st.Component]; why != "" {
-		return Rest(object, "adopted", why, "")
+	if m := w.blocked(); m.Kind != MoveDone {
+		return m
 	}
-	if !w.in.Look.Complete {
-		return WaitFirmly("platform", "look", "the list of members is not complete")
-	}
-	if m := w.made(object); m.Kind != MoveDone {
+	if m := w.made("StatefulSet " + w.to.Name); m.Kind != MoveDone {
 		return m
 	}
 	if m := w.faults(); m.Kind != MoveDone {
@@ -130,6 +129,17 @@ func (w *relocation) walk() Move {
 		return m
 	}
 	return w.next()
+}
+
+// blocked waits for what a person has to do first, and for a look that is whole.
+func (w *relocation) blocked() Move {
+	switch why := w.in.Look.Blocked[w.st.Component]; {
+	case why != "":
+		return Rest("StatefulSet "+w.to.Name, "adopted", why, "")
+	case !w.in.Look.Complete:
+		return WaitFirmly("platform", "look", "the list of members is not complete")
+	}
+	return Done()
 }
 
 // made brings about that there is a workload to move to, for members of the wanted revision. What there was before is taken as it is.

@@ -41,7 +41,7 @@ const (
 )
 
 // TestPravegaMoves takes over segment stores that the Pravega operator made at 0.6, and upgrades them to 0.7, with which their StatefulSet has another name: a
-// version that crashes goes back to the old one, a good one moves all of them two by two. Clients write and read by one Service all the while.
+// version of which the third member crashes goes back to the old one from the middle, a good one moves all of them two by two. Clients write and read by one Service all the while.
 func TestPravegaMoves(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -49,7 +49,7 @@ func TestPravegaMoves(t *testing.T) {
 	loadStandin(t, "1.0.0")
 	loadPlayed(t, "pravega", "pravega", []string{"/opt/pravega/scripts/entrypoint.sh"}, []string{"0.6.2", "0.7.0", "0.7.1", "0.7.2"})
 	c.installChart()
-	c.knobs("segmentstore", `{"versions": {"0.7.1": {"crashAfterReady": "100ms"}}}`)
+	c.knobs("segmentstore", `{"members": {"`+newStores+`-2@0.7.1": {"crashAfterReady": "100ms"}}}`)
 	c.knobs("controller", "")
 	c.create("segmentstores.yaml")
 	for i := range 4 {
@@ -68,11 +68,15 @@ func TestPravegaMoves(t *testing.T) {
 	c.edit("bar", `{"spec": {"version": "0.7.1", "options": {`+split+`}}}`)
 	bar := c.await("bar", "is back at 0.6.2", func(bar *v1alpha1.Cluster) bool { return bar.Status.FailedTarget == "0.7.1" && settledAt("0.6.2")(bar) })
 	c.ended(bar, v1alpha1.PhaseRolledBack)
-	if e := bar.Status.Attempt.Failure; e == nil || e.Reason != "CrashLoop" || !strings.Contains(e.Object, newStores) {
-		t.Errorf("it failed because of %+v, want a new segment store that restarts", e)
+	if e := bar.Status.Attempt.Failure; e == nil || e.Reason != "CrashLoop" || e.Object != "member "+newStores+"-2" {
+		t.Errorf("it failed because of %+v, want the third new segment store, which restarts", e)
 	}
-	if now := c.storeUIDs(); !slices.Equal(now, before) {
-		t.Errorf("the segment stores are %v, and were %v: going back replaced some", now, before)
+	if now := c.storeUIDs(); len(now) != 4 || !slices.Equal(now[:2], before[:2]) || slices.Contains(before, now[2]) || slices.Contains(before, now[3]) {
+		t.Errorf("the segment stores are %v, and were %v: want the first two as they were, and two that came again", now, before)
+	}
+	if got, want := scales(bar), []string{"Grow " + newStores, "Shrink " + oldStores, "Grow " + newStores,
+		"Shrink " + newStores, "Grow " + oldStores, "Shrink " + newStores, "Remove " + newStores}; !slices.Equal(got, want) {
+		t.Errorf("done was %q, want %q", got, want)
 	}
 	c.gone(newStores)
 
