@@ -99,7 +99,6 @@ var mutants = []mutant{
 		return m
 	}
 	if st.Since`, `	if st.Since`, "move"},
-	{"a shrink takes more than are there too many", "relocate.go", `min(w.by, w.surplus(), w.from.Members)`, `min(w.by, w.from.Members)`, ""},
 }
 
 // TestMutants puts each defect into the core and expects the simulator to find it. The short run takes some of them.
