@@ -20,6 +20,10 @@ import (
 // Do is part of runner.Platform.
 func (p *Platform) Do(ctx context.Context, s runner.Scene, i v1alpha1.Intent, pinned *v1alpha1.Pinned) error {
 	switch i.Act {
+	case v1alpha1.ActGrow, v1alpha1.ActShrink:
+		return p.scale(ctx, s, i)
+	case v1alpha1.ActRemove:
+		return p.remove(ctx, s, i)
 	case v1alpha1.ActConfigure, v1alpha1.ActPrepare, v1alpha1.ActStart:
 		b, err := p.blueprintOf(ctx, s, i, pinned)
 		if err != nil {
@@ -47,6 +51,9 @@ func (p *Platform) make(ctx context.Context, b *blueprint, i v1alpha1.Intent, re
 	case v1alpha1.ActPrepare:
 		return p.prepare(ctx, b, i)
 	case v1alpha1.ActConfigure:
+		if i.Workload != "" {
+			return p.makeMoved(ctx, b)
+		}
 		configure := p.configure
 		if b.adopted != nil {
 			configure = p.configureAdopted

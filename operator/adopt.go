@@ -72,14 +72,19 @@ func (p *Platform) adoptedSet(ctx context.Context, c *v1alpha1.Cluster, componen
 }
 
 func readAdopted(ctx context.Context, live client.Reader, c *v1alpha1.Cluster, component *system.Component) (*adopted, error) {
+	return readSet(ctx, live, c, component, c.Spec.Components[component.Name()].Adopt.Workload())
+}
+
+// readSet reads a StatefulSet in which members of a component are that was adopted; nil if it is not there.
+func readSet(ctx context.Context, live client.Reader, c *v1alpha1.Cluster, component *system.Component, name string) (*adopted, error) {
 	own := c.Spec.Components[component.Name()].Adopt
 	set := &appsv1.StatefulSet{}
-	err := live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: own.StatefulSet}, set)
+	err := live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: name}, set)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", own.Object(), err)
+		return nil, fmt.Errorf("read StatefulSet %s: %w", name, err)
 	}
 	return &adopted{set, own, component, ContainerOf(own, component.Name(), set.Spec.Template.Spec.Containers)}, nil
 }
@@ -113,6 +118,7 @@ func (a *adopted) readTemplate(sys *system.System, t *corev1.PodTemplateSpec) *m
 		m.restart, _ = strconv.ParseInt(bare.Annotations[restartAnnotation], 10, 64) // none is 0
 		delete(bare.Annotations, restartAnnotation)
 	}
+	delete(bare.Annotations, madeLikeAnnotation)
 	if len(bare.Annotations) == 0 {
 		bare.Annotations = nil
 	}
@@ -122,6 +128,9 @@ func (a *adopted) readTemplate(sys *system.System, t *corev1.PodTemplateSpec) *m
 	}
 	sum := sha256.Sum256(text)
 	m.sum, m.version = hex.EncodeToString(sum[:8]), VersionOf(sys, t, m.image)
+	if as, like, _ := strings.Cut(t.Annotations[madeLikeAnnotation], "="); as == m.sum {
+		m.sum = like // nobody has edited it since it was made like another one
+	}
 	return m
 }
 
@@ -173,9 +182,7 @@ func versionIn(sys *system.System, text string) string {
 // See fills in what the StatefulSets that a Cluster adopts say: sums of their templates, the number of members, and in mode Order the version. What
 // cannot be seen stays as it was last.
 func See(ctx context.Context, live client.Reader, sys *system.System, c *v1alpha1.Cluster) error {
-	if last := c.Status.Going(); last != nil {
-		c.Spec.TakeSeen(last)
-	}
+	c.Spec.TakeSeen(&c.Status)
 	for _, component := range sys.Components() {
 		if c.Spec.Components[component.Name()].Adopt == nil {
 			continue
@@ -251,7 +258,7 @@ func (p *Platform) adoptedMembers(ctx context.Context, s runner.Scene, a *adopte
 	}
 	for i := range int(*a.Spec.Replicas) {
 		if !there[i] {
-			look.Members = append(look.Members, upgrade.Member{View: a.view(i, nil), State: upgrade.ProcessAbsent})
+			look.Members = append(look.Members, upgrade.Member{View: a.view(i, nil), Workload: a.Name, State: upgrade.ProcessAbsent})
 		}
 	}
 	return nil
@@ -259,6 +266,7 @@ func (p *Platform) adoptedMembers(ctx context.Context, s runner.Scene, a *adopte
 
 func (p *Platform) adoptedMember(ctx context.Context, s runner.Scene, a *adopted, pod *corev1.Pod, ordinal int) (upgrade.Member, error) {
 	m := p.member(ctx, a.view(ordinal, pod), a.container, pod)
+	m.Workload = a.Name
 	from, err := p.madeFrom(ctx, s, a, pod)
 	if err != nil {
 		return m, err
@@ -366,7 +374,7 @@ func (p *Platform) claimant(ctx context.Context, c *v1alpha1.Cluster, a *adopted
 
 // unfit says what a person has to do to the StatefulSet before Theseus does anything.
 func (p *Platform) unfit(s runner.Scene, a *adopted, live *made) string {
-	name := a.own.Object()
+	name := "StatefulSet " + a.Name
 	switch {
 	case !stateful(a.component):
 		return "members of " + a.component.Name() + " are pods of a Deployment: " + name + " cannot be adopted for it"
@@ -374,7 +382,7 @@ func (p *Platform) unfit(s runner.Scene, a *adopted, live *made) string {
 		return fmt.Sprintf("%s has no container %s: set adopt.container to the one that is the member", name, cmp.Or(a.own.Container, a.component.Name()))
 	case a.Spec.Ordinals != nil && a.Spec.Ordinals.Start != 0:
 		return fmt.Sprintf("%s begins to count its pods at %d, and only those that begin at 0 can be adopted", name, a.Spec.Ordinals.Start)
-	case *a.Spec.Replicas == 0:
+	case *a.Spec.Replicas == 0 && s.Cluster.Status.Moving(a.component.Name()) == nil:
 		return name + " has no replicas: scale it up"
 	case a.Spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType:
 		return fmt.Sprintf("the update strategy of %s is %s, with which Kubernetes replaces its pods without asking: kubectl -n %s patch statefulset %s --type=merge "+
@@ -462,6 +470,9 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 		options = append(options, client.ForceOwnership)
 	}
 	err = p.API.Apply(ctx, want, options...)
+	if conflicts := FieldConflicts(err); len(conflicts) > 0 && !slices.ContainsFunc(conflicts, func(c string) bool { return !strings.Contains(c, `"`+moverManager+`"`) }) {
+		err = p.API.Apply(ctx, want, append(options, client.ForceOwnership)...) // it was written when the StatefulSet was made, by us
+	}
 	if conflicts := FieldConflicts(err); len(conflicts) > 0 {
 		owners := strings.Join(conflicts, ", ")
 		why := fmt.Sprintf("the image of container %s of %s is also written by another field manager (%s): leave it out of what that applies, or let Theseus take it: "+

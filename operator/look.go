@@ -37,6 +37,9 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		if s.Cluster.Spec.Components[c.Name()].Adopt != nil {
 			add = p.adoptedComponent
 		}
+		if s.Cluster.Status.Moving(c.Name()) != nil {
+			add = p.movingComponent
+		}
 		if err := add(ctx, s, c, pods, &look, hosts); err != nil {
 			return look, err
 		}

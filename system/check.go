@@ -207,6 +207,7 @@ func (c *checker) edge(i int) {
 	c.references(path+".changes", e.Changes, "options", options)
 	c.references(path+".requires", e.Requires, "options", options)
 	c.recreateVolumes(path+".recreateVolumes", e)
+	c.moves(path, e)
 	c.references(path+".needs", e.Needs, "needs", slices.Collect(maps.Keys(c.api().Needs)))
 	c.hopHooks(path+".before", e.Before)
 	c.hopHooks(path+".after", e.After)

@@ -63,6 +63,14 @@ func defaultEdge(e *v1alpha1.Edge, first string) {
 	for i := range e.Verify {
 		defaultRule(&e.Verify[i], first)
 	}
+	for i := range e.Moves {
+		m := &e.Moves[i]
+		orElse(&m.Claims, v1alpha1.KeepClaims)
+		if m.By == nil {
+			one := int32(1)
+			m.By = &one
+		}
+	}
 }
 
 func defaultComponent(c *v1alpha1.Component) {

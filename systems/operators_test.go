@@ -129,10 +129,12 @@ func TestPravegaPaths(t *testing.T) {
 		from, to string
 		requires int
 		changes  bool
-	}{{"0.6.2", "0.7.0", 4, true}, {"0.6.2", "0.9.0", 6, true}, {"0.7.0", "0.9.0", 2, true}, {"0.5.0", "0.6.2", 0, false}, {"0.9.0", "0.10.1", 0, false}} {
+		moves    bool
+	}{{"0.6.2", "0.7.0", 4, true, true}, {"0.6.2", "0.9.0", 6, true, true}, {"0.7.0", "0.9.0", 2, true, false}, {"0.5.0", "0.6.2", 0, false, false},
+		{"0.9.0", "0.10.1", 0, false, false}} {
 		hops, err := s.Path(tc.from, tc.to)
-		if err != nil || len(hops[0].Rules.Requires) != tc.requires || len(hops[0].Rules.Changes) > 0 != tc.changes {
-			t.Errorf("%s to %s: %v, requires %v, changes %v", tc.from, tc.to, err, hops[0].Rules.Requires, hops[0].Rules.Changes)
+		if err != nil || len(hops[0].Rules.Requires) != tc.requires || len(hops[0].Rules.Changes) > 0 != tc.changes || len(hops[0].Rules.Moves) > 0 != tc.moves {
+			t.Errorf("%s to %s: %v, requires %v, changes %v, moves %+v", tc.from, tc.to, err, hops[0].Rules.Requires, hops[0].Rules.Changes, hops[0].Rules.Moves)
 		}
 	}
 }

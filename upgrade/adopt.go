@@ -88,6 +88,7 @@ func (s *Scene) followTemplates() bool {
 	for _, c := range s.sys.Components() {
 		live, have := now.Components[c.Name()], end.Spec.Components[c.Name()]
 		if live.Adopt == nil || have.Adopt == nil || live.Adopt.Template == have.Adopt.Template ||
+			s.moving(c.Name()) != nil || // it is that of a workload which is left
 			now.Foreign(c.Name()) && !s.sys.SameVersion(now.Version, end.Spec.Version) {
 			continue
 		}

@@ -204,6 +204,9 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 		return nil, err
 	}
 	a.Hops = hops
+	if err := planMoves(sys, in.Cluster.Name, a); err != nil {
+		return nil, err
+	}
 	if err := checkAttempt(sys, in, a); err != nil {
 		return nil, err
 	}

@@ -226,7 +226,7 @@ func (s *Scene) keepUp() Move {
 		return Done() // the first members, or all of them, are what the attempt itself starts
 	}
 	for _, c := range s.sys.Components() {
-		if c.Name() == s.step.Component && (s.step.Kind == KindRoll || s.step.Kind == KindRecreate) {
+		if c.Name() == s.step.Component && replaces(s.step.Kind) || s.moving(c.Name()) != nil {
 			continue
 		}
 		for _, f := range s.group(c.Name()).facts {
@@ -319,7 +319,7 @@ func (d *Decider) back(s *Scene) Decision {
 // where step i rolls such a component, the earlier roll of its predecessor goes first.
 func (d *Decider) undoFirst(s *Scene, i int) int {
 	st := &s.attempt.Steps[i]
-	if st.Component == "" {
+	if !replaces(st.Kind) {
 		return i
 	}
 	c := s.sys.Component(st.Component)
@@ -328,7 +328,7 @@ func (d *Decider) undoFirst(s *Scene, i int) int {
 	}
 	for j := i - 1; j >= 0; j-- {
 		before := &s.attempt.Steps[j]
-		if before.Kind == st.Kind && before.Component != st.Component {
+		if replaces(before.Kind) && before.Component != st.Component {
 			if (before.Phase == v1alpha1.StepPending || before.Phase == v1alpha1.StepUndone) && !d.cameBack(s, before) {
 				return i
 			}
@@ -346,7 +346,7 @@ func (s *Scene) needsFirst(c *system.Component) bool {
 // turn makes a step go back: what it remembers of the way forward does not count any more.
 func (s *Scene) turn(st *v1alpha1.StepStatus) {
 	st.Phase, st.ProgressAt, st.Ended = v1alpha1.StepUndoing, s.attempt.Clock, nil
-	st.Hand, st.Best, st.Members, st.Then, st.Left, st.Since, st.Message = nil, "", nil, "", nil, nil, ""
+	st.Hand, st.Best, st.Members, st.Then, st.Left, st.Since, st.Moved, st.Message = nil, "", nil, "", nil, nil, nil, ""
 	st.Runs = nil
 }
 
@@ -469,7 +469,7 @@ func (s *Scene) intend(m Move) {
 	switch {
 	case m.Disruptive && !s.backing:
 		s.attempt.Disrupted = true
-	case s.backing && (i.Act == v1alpha1.ActStop || i.Act == v1alpha1.ActStart && i.Version != s.Hop().To):
+	case s.backing && (i.Act == v1alpha1.ActStop || i.Act == v1alpha1.ActGrow || i.Act == v1alpha1.ActShrink || i.Act == v1alpha1.ActStart && i.Version != s.Hop().To):
 		s.Hop().Reopened = true // the way back is taken, so it was open; with a member gone the software finalizes nothing
 	}
 	s.attempt.Intent, s.attempt.WaitingFor = i, nil
@@ -480,6 +480,8 @@ func intentObject(i *v1alpha1.Intent) string {
 	switch {
 	case i.Member != "":
 		return "member " + i.Member
+	case i.Workload != "":
+		return "StatefulSet " + i.Workload
 	case i.Component != "":
 		return "component " + i.Component
 	}

@@ -31,13 +31,14 @@ func (s *Scene) count() {
 	st.Replicas, st.ReadyReplicas, st.Members = 0, 0, v1alpha1.MemberNames{}
 	lowest := ""
 	for _, c := range s.sys.Components() {
+		wanted, ready := int32(0), int32(0)
 		for _, f := range s.group(c.Name()).facts {
 			if !f.expected {
 				continue
 			}
-			st.Replicas++
+			wanted++
 			if f.ready == system.Yes {
-				st.ReadyReplicas++
+				ready++
 				st.Members.Ready = append(st.Members.Ready, f.View.Name)
 			} else {
 				st.Members.Unready = append(st.Members.Unready, f.View.Name)
@@ -46,6 +47,11 @@ func (s *Scene) count() {
 				lowest = f.version
 			}
 		}
+		if s.moving(c.Name()) != nil { // members that move are in two workloads for a while, and still as many are wanted
+			wanted = int32(s.replicas(c)) //nolint:gosec // at most 99
+			ready = min(ready, wanted)
+		}
+		st.Replicas, st.ReadyReplicas = st.Replicas+wanted, st.ReadyReplicas+ready
 	}
 	if lowest != "" {
 		st.CurrentVersion = lowest
@@ -104,7 +110,7 @@ func progressOf(a *v1alpha1.Attempt) (reason, message string) {
 		if st.Phase != v1alpha1.StepRunning && st.Phase != v1alpha1.StepUndoing {
 			continue
 		}
-		if st.Component != "" && (st.Kind == KindRoll || st.Kind == KindRecreate) {
+		if st.Component != "" && replaces(st.Kind) {
 			return "Updating" + strings.ToUpper(st.Component[:1]) + strings.ReplaceAll(st.Component[1:], "-", ""), st.Message
 		}
 		return string(st.Kind), st.Message

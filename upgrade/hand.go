@@ -155,12 +155,14 @@ func (w *walk) whyNot(name string) string {
 func (w *walk) condemned(f *fact) bool { return w.backing && f.Revision != w.revision }
 
 // budget is how many members may be unavailable: never all of them, unless downtime is allowed.
-func (w *walk) budget() int {
-	most := max(1, int(w.Policy().MaxUnavailable))
-	if w.Policy().AllowDowntime {
+func (w *walk) budget() int { return budgetOf(w.Policy(), w.g.wantedCount()) }
+
+func budgetOf(p *v1alpha1.UpgradePolicy, wanted int) int {
+	most := max(1, int(p.MaxUnavailable))
+	if p.AllowDowntime {
 		return most
 	}
-	return min(most, w.g.wantedCount()-1)
+	return min(most, wanted-1)
 }
 
 // memberHook is the path of a hook around the replacement of a member of c.

@@ -9,7 +9,7 @@ import (
 
 // builtin are the kinds of step that Theseus brings, in the order in which steps of one place stand.
 func builtin() []Kind {
-	return []Kind{preflight{}, needs{}, takeBackup{}, hopHooks{before: true}, recreate{}, roll{}, soakAll{}, verify{}, finalize{}, hopHooks{}}
+	return []Kind{preflight{}, needs{}, takeBackup{}, hopHooks{before: true}, recreate{}, relocate{}, roll{}, soakAll{}, verify{}, finalize{}, remover{}, hopHooks{}}
 }
 
 // The names of the kinds.
@@ -305,7 +305,7 @@ func (s *Scene) openWayBack() Move {
 func (s *Scene) raiseNew() Move {
 	for _, c := range s.sys.Components() {
 		for _, f := range s.group(c.Name()).facts {
-			if f.expected && f.State == ProcessAbsent && s.fits(f, true) {
+			if f.expected && f.State == ProcessAbsent && s.fits(f, true) && s.moving(c.Name()) == nil {
 				return Do(startIntent(s, f, s.revisionAfter(c.Name()), s.Hop().To))
 			}
 		}
@@ -446,7 +446,7 @@ func (s *Scene) allGood() Move {
 				return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 			case s.unfit(f):
 				return Wait(object, "volume", "it has no volume that was made for "+version)
-			case f.State == ProcessAbsent:
+			case f.State == ProcessAbsent && s.moving(c.Name()) == nil:
 				return Do(startIntent(s, f, rev, version))
 			case f.Crashes >= crashLimit && f.ready != system.Yes:
 				return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))

@@ -31,6 +31,8 @@ type Look struct {
 	Complete bool
 	// Members that exist, and those that should but do not, in any order.
 	Members []Member
+	// Workloads are, of each component whose members move in the hop under way, those of the two that are there. All members of both are in Members.
+	Workloads map[string][]Workload
 	// Configured is the revision that a new process of each component would get.
 	Configured map[string]string
 	// Blocked says by component what a person has to do before anything is done to its members, and how. Only adopted workloads
@@ -44,10 +46,23 @@ type Look struct {
 	Backups map[string]Outcome
 }
 
+// Workload is one of the two in which the members of a component are while they move.
+type Workload struct {
+	Name string
+	// Incarnation changes with everything that is wanted of it: a grow, shrink or remove is meant for one.
+	Incarnation string
+	// Revision that a new process of it would get; empty as long as its controller has not seen that.
+	Revision string
+	// Members that are wanted of it.
+	Members int
+}
+
 // Member is one member as the platform and its own answers show it.
 type Member struct {
 	// View is what expressions see: name, component, address, answers.
 	View system.Member
+	// Workload that it is a member of, where the members of its component move.
+	Workload string
 	// State of its process.
 	State ProcessState
 	// Incarnation identifies what one start made: it changes with each start that Theseus or Kubernetes makes, and
@@ -147,7 +162,7 @@ func MemberName(cluster, component string, ordinal int) string {
 func Replicas(spec *v1alpha1.ClusterSpec, c *system.Component) int { return c.Replicas(spec) }
 
 // gather judges the members of one component: the wanted ones in order, then any others.
-func gather(l *Look, in *v1alpha1.Cluster, c *system.Component, replicas int, base system.Scope) *group {
+func gather(l *Look, nameOf func(ordinal int) string, c *system.Component, replicas int, base system.Scope) *group {
 	g := &group{comp: c}
 	byName := map[string]*Member{}
 	for i := range l.Members {
@@ -156,7 +171,7 @@ func gather(l *Look, in *v1alpha1.Cluster, c *system.Component, replicas int, ba
 		}
 	}
 	for i := range replicas {
-		name := in.Spec.MemberName(in.Name, c.Name(), i)
+		name := nameOf(i)
 		m := byName[name]
 		if m == nil {
 			m = missing(l, name, c.Name(), i)
@@ -164,17 +179,23 @@ func gather(l *Look, in *v1alpha1.Cluster, c *system.Component, replicas int, ba
 		delete(byName, name)
 		g.facts = append(g.facts, &fact{Member: m, expected: true})
 	}
-	for _, m := range byName {
+	g.finish(byName, base)
+	return g
+}
+
+// finish adds the members that nobody wants, and judges all.
+func (g *group) finish(others map[string]*Member, base system.Scope) {
+	wanted := len(g.facts)
+	for _, m := range others {
 		g.facts = append(g.facts, &fact{Member: m})
 	}
-	slices.SortStableFunc(g.facts[replicas:], func(a, b *fact) int { return a.View.Ordinal - b.View.Ordinal })
+	slices.SortStableFunc(g.facts[wanted:], func(a, b *fact) int { return a.View.Ordinal - b.View.Ordinal })
 	for _, f := range g.facts {
 		g.all = append(g.all, &f.View)
 	}
 	for _, f := range g.facts {
 		f.judge(g, base)
 	}
-	return g
 }
 
 // missing stands for a wanted member that the look does not show: absent if the look is whole, else unknown.

@@ -32,11 +32,20 @@ func (d *Decider) steps(h *HopPlan) (planned []Planned, kinds []v1alpha1.StepKin
 			all = append(all, entry{p, k.Name()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b entry) int { return int(a.Place) - int(b.Place) })
+	slices.SortStableFunc(all, func(a, b entry) int {
+		if a.Place == PlaceRoll && b.Place == PlaceRoll { // component by component, of whatever kind
+			return h.at(a.Component) - h.at(b.Component)
+		}
+		return int(a.Place) - int(b.Place)
+	})
 	for _, e := range all {
 		planned, kinds = append(planned, e.Planned), append(kinds, e.kind)
 	}
 	return planned, kinds
+}
+
+func (h *HopPlan) at(component string) int {
+	return slices.IndexFunc(h.System.Components(), func(c *system.Component) bool { return c.Name() == component })
 }
 
 func hopPlan(sys *system.System, c *v1alpha1.Cluster, a *v1alpha1.Attempt, hop int) *HopPlan {

@@ -31,6 +31,9 @@ func (roll) Steps(h *HopPlan) []Planned {
 	var out []Planned
 	comps := h.System.Components()
 	for i, c := range comps {
+		if h.Hop.Move(c.Name()) != nil {
+			continue
+		}
 		n := float64(h.Replicas(c.Name()))
 		out = append(out, Planned{Place: PlaceRoll, Name: "roll " + c.Name(), Component: c.Name(), Disrupts: true,
 			Irreversible: i == len(comps)-1 && h.Edge.Finalizes == v1alpha1.FinalizesWithLastMember,
@@ -381,6 +384,8 @@ func (s *Scene) blame(m Move) v1alpha1.FailureClass {
 		return v1alpha1.FaultCheck
 	case s.step.Component == "":
 		return v1alpha1.FaultEnvironment
+	case s.step.Kind == KindMove:
+		return s.blameMove(m)
 	case h == nil || handOrder(h.Phase) < handOrder(v1alpha1.HandStart):
 		if s.badAndNew(m.Wait.Object) {
 			return v1alpha1.FaultMember

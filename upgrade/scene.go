@@ -135,9 +135,23 @@ func (s *Scene) group(component string) *group {
 		return g
 	}
 	c := s.sys.Component(component)
-	g := gather(&s.in.Look, s.in.Cluster, c, s.replicas(c), s.scope())
+	var g *group
+	if m := s.moving(component); m != nil && s.in.Look.Workloads[component] != nil { // who looked before this hop began saw the one workload alone
+		g = gatherMoving(&s.in.Look, c, m, s.scope())
+	} else {
+		g = gather(&s.in.Look, s.memberNames(component), c, s.replicas(c), s.scope())
+	}
 	s.groups[component] = g
 	return g
+}
+
+// memberNames names the members of a component by ordinal. Where they are is in the status: an upgrade may have moved them.
+func (s *Scene) memberNames(component string) func(ordinal int) string {
+	spec := s.status.Begun()
+	if spec == nil {
+		spec = &s.in.Cluster.Spec
+	}
+	return func(ordinal int) string { return spec.MemberName(s.in.Cluster.Name, component, ordinal) }
 }
 
 func (s *Scene) replicas(c *system.Component) int {

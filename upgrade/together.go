@@ -19,6 +19,7 @@ func TargetOf(sys *system.System, a *v1alpha1.Attempt) *v1alpha1.Pinned {
 func targetOf(sys *system.System, base, target *v1alpha1.Pinned, hop *v1alpha1.HopStatus) *v1alpha1.Pinned {
 	p := *target
 	p.Spec.Version = hop.To
+	moved(&p, base, hop)
 	if base == nil || hop.Edge < 0 || maps.Equal(base.Spec.Options, target.Spec.Options) {
 		return &p
 	}

@@ -74,8 +74,12 @@ func (d *driver) observe() *pass {
 	} else {
 		d.cluster.Spec, d.cluster.Generation = j.cluster.Spec, j.cluster.Generation
 	}
+	if w.shape.adopts() {
+		d.cluster.Spec = *d.cluster.Spec.DeepCopy()
+		d.cluster.Spec.TakeMoved(&d.cluster.Status)
+	}
 	p := &pass{in: upgrade.Input{Cluster: d.cluster, System: w.known, Systems: w.systems, Requests: w.inbox, Now: w.wallNow()}}
-	p.in.Look, p.honest = w.look()
+	p.in.Look, p.honest = w.look(&d.cluster.Status)
 	if d.last >= 0 {
 		p.in.Tick = w.now - d.last
 	}

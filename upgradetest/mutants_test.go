@@ -89,6 +89,16 @@ var mutants = []mutant{
 	}
 	s.attempt.Clock`, `	}
 	s.attempt.Clock`, ""},
+	{"members leave before those that take over are good", "relocate.go", `	if m := w.good(); m.Kind != MoveDone {
+		return m
+	}
+	return w.next()`, `	return w.next()`, ""},
+	{"on the way back members that serve go before others do", "relocate.go", `len(going) > 0 && !slices.ContainsFunc(going, func(f *fact) bool { return !f.bad() })`,
+		`len(going) > 0`, "promise 1"},
+	{"the old workload is removed before the new one is seen to be well", "relocate.go", `	if m := s.allGood(); m.Kind != MoveDone {
+		return m
+	}
+	if st.Since`, `	if st.Since`, "move"},
 }
 
 // TestMutants puts each defect into the core and expects the simulator to find it. The short run takes some of them.

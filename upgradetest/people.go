@@ -276,6 +276,9 @@ func (w *World) interfere(a *v1alpha1.Attempt) {
 
 // breakThings is what happens to members from outside.
 func (w *World) breakThings() {
+	if len(w.members) == 0 {
+		return // somebody took them all
+	}
 	m := w.members[w.rand.IntN(len(w.members))]
 	const p = 0.03
 	switch {

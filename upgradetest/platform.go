@@ -14,6 +14,7 @@ func (w *World) do(i v1alpha1.Intent) {
 		return
 	}
 	w.chance(LostReply, 0.02) // the reply is never looked at
+	i = w.fenced(i)
 	if w.chance(DelayedAct, 0.02) {
 		w.after(w.between(time.Second, 3*time.Minute), func() { w.effect(i) })
 		return
@@ -27,7 +28,13 @@ func (w *World) do(i v1alpha1.Intent) {
 func (w *World) effect(i v1alpha1.Intent) {
 	m := w.member(i.Member)
 	switch i.Act {
+	case v1alpha1.ActGrow, v1alpha1.ActShrink, v1alpha1.ActRemove:
+		w.scale(i)
 	case v1alpha1.ActConfigure:
+		if w.compOf(i.Component).adopted {
+			w.configureSet(i)
+			return
+		}
 		w.configured[i.Component] = revision{i.Revision, i.Version}
 		w.guards[i.Component] = guard{i.OnlyOn, i.NeverOn}
 	case v1alpha1.ActStop:
@@ -55,7 +62,7 @@ func (w *World) startIfAbsent(m *member, r revision) {
 		return
 	}
 	if w.kube {
-		r = w.configured[m.comp.name]
+		r = w.nextOf(m)
 	}
 	w.start(m, r)
 }

@@ -70,6 +70,8 @@ func (c *checks) act(w *World, p *pass, i v1alpha1.Intent) {
 		c.p3componentsInOrder(w, sight, i)
 		c.p4leaderLast(w, sight, i)
 		c.p11nothingReplacedTwice(w, sight, i)
+	case v1alpha1.ActGrow, v1alpha1.ActShrink, v1alpha1.ActRemove:
+		c.move(w, sight, i)
 	case v1alpha1.ActConfigure:
 		c.p2backupBeforeDisruption(w, a, i)
 		c.p3componentsInOrder(w, sight, i)
@@ -743,6 +745,9 @@ func (c *checks) p12ended(w *World) {
 		}
 	}
 	for _, m := range w.members {
+		if m.set != "" && st.Applied != nil && m.set != st.Applied.Spec.Components[m.comp.name].Adopt.Workload() {
+			w.broke("promise 12", "all has ended, and %s is still in a workload that was left", m.name)
+		}
 		if !m.extra && st.Applied != nil && (m.version != st.Applied.Spec.Version || !w.serves(m)) {
 			w.broke("promise 12", "all has ended at %s, and %s is %s with %s", st.Applied.Spec.Version, m.name, m.state, m.version)
 		}

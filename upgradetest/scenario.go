@@ -48,6 +48,7 @@ type Scenario struct {
 	looked  time.Duration
 
 	members    map[string]*actor
+	sets       map[string]*set // workloads of adopted components
 	configured map[string]string
 	versionOf  map[string]string // of a revision
 	bad        map[string]string
@@ -84,6 +85,14 @@ type actor struct {
 	volume          string
 }
 
+// set is an adopted workload in a scenario.
+type set struct {
+	component string
+	members   int
+	rev       string
+	changes   int
+}
+
 const baseSystem = `
 metadata: {name: sys}
 versions: {listed: ["1.0", "1.1", "1.2"], program: "p-${version}"}
@@ -110,7 +119,7 @@ soak: 3s
 
 // NewScenario returns a Scenario without a System; kinds are more kinds of step.
 func NewScenario(kinds ...upgrade.Kind) *Scenario {
-	return &Scenario{decider: upgrade.New(kinds...), systems: map[string]*system.System{}, members: map[string]*actor{}, configured: map[string]string{},
+	return &Scenario{decider: upgrade.New(kinds...), systems: map[string]*system.System{}, members: map[string]*actor{}, sets: map[string]*set{}, configured: map[string]string{},
 		versionOf: map[string]string{}, bad: map[string]string{}, outcomes: map[string]string{}, runs: map[int64]upgrade.Outcome{},
 		backups: map[string]upgrade.Outcome{}, prepared: map[string]upgrade.Outcome{}, level: "1.0", fresh: true}
 }
@@ -274,7 +283,10 @@ func (s *Scenario) setCluster(args []string, input string) error {
 	for _, c := range s.sys.Components() {
 		rev := s.sys.Revision(applied, c.Name(), s.cluster.Spec.Version)
 		if running {
-			s.configured[c.Name()] = rev
+			s.configured[c.Name()], s.versionOf[rev] = rev, s.cluster.Spec.Version
+		}
+		if a := s.cluster.Spec.Components[c.Name()].Adopt; a != nil {
+			s.sets[a.StatefulSet] = &set{component: c.Name(), members: c.Replicas(&s.cluster.Spec), rev: rev}
 		}
 		for i := range c.Replicas(&s.cluster.Spec) {
 			a := &actor{name: s.cluster.Spec.MemberName("c", c.Name(), i), component: c.Name(), ordinal: i, state: upgrade.ProcessAbsent}
@@ -375,7 +387,7 @@ func (s *Scenario) setMember(args []string) error {
 			a.state = map[string]upgrade.ProcessState{"absent": upgrade.ProcessAbsent, "unknown": upgrade.ProcessUnknown, "running": upgrade.ProcessRunning,
 				"exited": upgrade.ProcessExited, "starting": upgrade.ProcessStarting}[v]
 		case "evicted": // and come back with what is configured
-			s.start(a, s.configured[a.component], s.versionOf[s.configured[a.component]])
+			s.start(a, s.revisionFor(a), s.versionOf[s.revisionFor(a)])
 		default:
 			return fmt.Errorf("no property %q", k)
 		}
@@ -437,12 +449,14 @@ func (s *Scenario) elect() {
 
 func (s *Scenario) look() upgrade.Look {
 	l := upgrade.Look{Complete: !s.incomplete, Configured: maps.Clone(s.configured), Runs: maps.Clone(s.runs), Backups: maps.Clone(s.backups), Prepared: maps.Clone(s.prepared)}
+	s.lookAtSets(&l)
 	if s.blocked != "" {
 		l.Blocked = map[string]string{"kv": s.blocked}
 	}
 	for _, a := range s.sorted() {
 		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal
+		m.Workload = strings.TrimSuffix(a.name, fmt.Sprintf("-%d", a.ordinal))
 		if a.state == upgrade.ProcessAbsent {
 			m.Incarnation, m.Revision = "", ""
 		}
@@ -507,7 +521,13 @@ func (s *Scenario) edgeTo(version string) *v1alpha1.Edge {
 func (s *Scenario) do(i v1alpha1.Intent) {
 	a := s.members[i.Member]
 	switch i.Act {
+	case v1alpha1.ActGrow, v1alpha1.ActShrink, v1alpha1.ActRemove:
+		s.scale(i)
 	case v1alpha1.ActConfigure:
+		if i.Workload != "" {
+			s.makeSet(i)
+			return
+		}
 		s.configured[i.Component], s.versionOf[i.Revision] = i.Revision, i.Version
 	case v1alpha1.ActStop:
 		if a.state != upgrade.ProcessAbsent && fmt.Sprint(a.inc) == i.Incarnation {
@@ -579,6 +599,7 @@ func (s *Scenario) stamp() string { return fmt.Sprintf("%4ds", int(s.now.Seconds
 func (s *Scenario) pass() (told, rest bool) {
 	s.now += time.Second
 	s.live()
+	s.cluster.Spec.TakeMoved(&s.cluster.Status)
 	in := upgrade.Input{Cluster: s.cluster, System: s.sys, Systems: s.systems, Look: s.look(), Requests: s.requests, Now: epoch.Add(s.now)}
 	if !s.fresh {
 		in.Tick = s.now - s.looked

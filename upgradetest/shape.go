@@ -37,6 +37,7 @@ type compShape struct {
 	synced     bool // members have something left to do after a start
 	brought    bool // and do it only when asked
 	settles    bool // has rules of settled
+	adopted    bool // somebody else made its workload, and edges move its members
 }
 
 const shapes = 160
@@ -48,11 +49,13 @@ var shapeCache [shapes]struct {
 
 func shapeOf(seed uint64) *shape {
 	c := &shapeCache[seed%shapes]
-	c.Do(func() { c.shape = newShape(rand.New(rand.NewPCG(seed%shapes, 7))) })
+	c.Do(func() {
+		c.shape = newShape(rand.New(rand.NewPCG(seed%shapes, 7)), rand.New(rand.NewPCG(seed%shapes, 11)))
+	})
 	return c.shape
 }
 
-func newShape(r *rand.Rand) *shape {
+func newShape(r, moves *rand.Rand) *shape {
 	s := &shape{}
 	left := 9
 	for i := range 1 + weighted(r, 55, 30, 15) {
@@ -71,7 +74,11 @@ func newShape(r *rand.Rand) *shape {
 		c.brought = c.synced && r.IntN(3) == 0
 		s.comps = append(s.comps, c)
 	}
+	if moves.IntN(5) == 0 {
+		s.comps[moves.IntN(len(s.comps))].adopt()
+	}
 	api := s.api(r)
+	s.move(api, moves)
 	for i := range s.variants {
 		v := api.DeepCopy()
 		switch i {
@@ -110,6 +117,7 @@ func (s *shape) api(r *rand.Rand) *v1alpha1.System {
 	api.Name = "sim"
 	api.Versions.Listed = versions
 	api.Versions.Program = "sim-${version}"
+	api.Versions.Image = "sim:${version}"
 	api.Options = map[string]v1alpha1.Option{"tune": {Default: "0"}}
 	for i := range s.comps {
 		c := s.comps[i].api(r)

@@ -62,10 +62,11 @@ func (w *World) finished() bool {
 
 func newWorld(seed uint64, tell bool) *World {
 	r := rand.New(rand.NewPCG(seed, 1))
-	w := &World{seed: seed, rand: r, shape: shapeOf(r.Uint64()), kube: r.IntN(2) == 0, tell: tell,
+	w := &World{seed: seed, rand: r, shape: shapeOf(r.Uint64()), kube: r.IntN(2) == 0, tell: tell, sets: map[string]*simSet{},
 		leaders: map[string]*member{}, configured: map[string]revision{}, guards: map[string]guard{}, prepared: map[string]upgrade.Outcome{}, runs: map[int64]upgrade.Outcome{},
 		backups: map[string]upgrade.Outcome{}, bad: map[string]Fault{}, systems: map[string]*system.System{}, outcomes: map[string]int32{},
 		decider: upgrade.New(), level: versions[0], checks: checks{asked: map[string]bool{}, actions: map[string]int{}, runs: map[int64]int64{}}}
+	w.kube = w.kube || w.shape.adopts()
 	w.drawFaults()
 	w.known = w.shape.variants[0]
 	for _, s := range w.shape.variants {
@@ -92,9 +93,9 @@ func (w *World) drawFaults() {
 func (w *World) begin() {
 	c := &w.journal.cluster
 	c.Name = clusterName
-	c.Spec = v1alpha1.ClusterSpec{System: "sim", Version: versions[0], Backup: &v1alpha1.BackupPlace{URL: "mem://"}, Upgrade: w.policy()}
+	c.Spec = v1alpha1.ClusterSpec{System: "sim", Version: versions[0], Backup: &v1alpha1.BackupPlace{URL: "mem://"}, Upgrade: w.policy(), Components: w.adoptions()}
 	applied := v1alpha1.Pinned{Spec: *c.Spec.DeepCopy(), System: v1alpha1.SystemRef{Name: "sim", Hash: w.known.Hash()}}
-	create := w.rand.IntN(10) == 0
+	create := w.rand.IntN(10) == 0 && !w.shape.adopts() // what is adopted runs
 	if !create {
 		c.Status.Applied = &applied
 	}
@@ -104,10 +105,16 @@ func (w *World) begin() {
 		if !create || w.kube {
 			w.configured[comp.name] = rev
 		}
+		if comp.adopted {
+			w.sets[theirs(comp)] = &simSet{comp: comp, name: theirs(comp), members: comp.replicas, revision: rev, seen: true}
+		}
 		for n := range comp.replicas {
-			m := &member{comp: comp, name: upgrade.MemberName(clusterName, comp.name, n), ordinal: n, state: upgrade.ProcessAbsent}
+			m := &member{comp: comp, name: c.Spec.MemberName(clusterName, comp.name, n), ordinal: n, state: upgrade.ProcessAbsent}
 			if !create {
 				m.format, m.inc, m.revision, m.state, m.up, m.crashes = versions[0], 1, rev, upgrade.ProcessRunning, true, int32(w.rand.IntN(5))
+			}
+			if comp.adopted {
+				m.set = theirs(comp)
 			}
 			w.members = append(w.members, m)
 		}
@@ -130,7 +137,7 @@ func (w *World) describe() string {
 	}
 	for i := range w.shape.edges {
 		e := w.shape.edges[i]
-		fmt.Fprintf(&b, "edge %s to %s: %s, backup %s, finalizes %s, undo after %v, finalized %q, needs %v, volumes of %v\n", e.From, e.To, e.Strategy, e.Backup, e.Finalizes, e.UndoAfter, e.Finalized, e.Needs, e.RecreateVolumes)
+		fmt.Fprintf(&b, "edge %s to %s: %s, backup %s, finalizes %s, undo after %v, finalized %q, needs %v, volumes of %v, moves %+v\n", e.From, e.To, e.Strategy, e.Backup, e.Finalizes, e.UndoAfter, e.Finalized, e.Needs, e.RecreateVolumes, e.Moves)
 	}
 	fmt.Fprintf(&b, "policy %+v\n", w.journal.cluster.Spec.Upgrade)
 	for f, on := range w.on {

@@ -166,5 +166,6 @@ var mustHappen = []string{
 	"kind Create", "kind Start", "kind Upgrade", "kind Restart",
 	"hand Before", "hand Drain", "hand Handover", "hand Replace", "hand Start", "hand Ready", "hand Settle", "hand Soak", "hand After",
 	"step Need Done", "step Backup Done", "step Before Done", "step Recreate Done", "step Roll Done", "step Soak Done", "step Verify Done", "step Finalize Done", "step After Done",
+	"step Move Done", "step Move Undone", "step Remove Done",
 	"step Roll Undone", "step Recreate Undone", "step Finalize Undone", "step Backup Undone",
 }

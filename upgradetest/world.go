@@ -32,7 +32,9 @@ type World struct {
 	calm time.Duration // no new fault from here on
 	wall time.Duration // how far the wall clock jumped
 
-	members    []*member // wanted ones first, by component and ordinal
+	members    []*member          // wanted ones first, by component and ordinal
+	sets       map[string]*simSet // workloads of adopted components
+	setCount   int
 	leaders    map[string]*member
 	configured map[string]revision
 	guards     map[string]guard // of components, in Kubernetes: on which volumes what is configured may start
@@ -75,6 +77,7 @@ type member struct {
 	name    string
 	ordinal int
 	extra   bool
+	set     string // the workload that it is a member of, where that was adopted
 	state   upgrade.ProcessState
 	inc     int
 	revision
@@ -351,7 +354,10 @@ func (w *World) vanish(m *member) {
 	m.state, m.up, m.down = upgrade.ProcessAbsent, false, false
 	w.say("%s is gone", m.name)
 	w.elect(m.comp)
-	if w.kube {
+	switch {
+	case m.set != "" && !w.wants(m):
+		w.after(0, func() { w.forgetMember(m) })
+	case w.kube:
 		w.comeBack(m)
 	}
 }
@@ -359,8 +365,12 @@ func (w *World) vanish(m *member) {
 func (w *World) comeBack(m *member) {
 	inc := m.inc
 	w.after(max(w.between(100*time.Millisecond, time.Second), m.gone-w.now), func() {
-		if m.inc == inc && m.state == upgrade.ProcessAbsent {
-			w.start(m, w.configured[m.comp.name])
+		switch {
+		case m.inc != inc || m.state != upgrade.ProcessAbsent:
+		case m.set != "" && !w.wants(m):
+			w.forgetMember(m)
+		default:
+			w.start(m, w.nextOf(m))
 		}
 	})
 }
@@ -460,12 +470,13 @@ func (w *World) rise() {
 // --- looks -----------------------------------------------------------------
 
 // look observes everything, with the faults of looking. It also says whether it shows the truth.
-func (w *World) look() (upgrade.Look, bool) {
+func (w *World) look(st *v1alpha1.ClusterStatus) (upgrade.Look, bool) {
 	l := upgrade.Look{Complete: true, Members: make([]upgrade.Member, 0, len(w.members)), Configured: make(map[string]string, len(w.configured)),
 		Prepared: w.prepared, Runs: w.runs, Backups: w.backups}
 	for c, r := range w.configured {
 		l.Configured[c] = r.rev
 	}
+	w.lookAtSets(st, &l)
 	honest := true
 	partial := w.chance(PartialLook, 0.02)
 	for _, m := range w.members {
@@ -486,7 +497,7 @@ func (w *World) look() (upgrade.Look, bool) {
 }
 
 func (w *World) see(m *member) upgrade.Member {
-	seen := upgrade.Member{Volume: m.volume, State: m.state, Incarnation: incarnation(m.inc), Revision: m.rev, Crashes: m.crashes, Broken: m.broken}
+	seen := upgrade.Member{Workload: m.set, Volume: m.volume, State: m.state, Incarnation: incarnation(m.inc), Revision: m.rev, Crashes: m.crashes, Broken: m.broken}
 	seen.View.Name, seen.View.Component, seen.View.Ordinal = m.name, m.comp.name, m.ordinal
 	if m.state == upgrade.ProcessAbsent {
 		seen.Incarnation, seen.Revision = "", ""

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 )
@@ -53,13 +54,21 @@ type Adopt struct {
 	// +kubebuilder:validation:MaxLength=64
 	// +optional
 	Template string `json:"template,omitempty"`
+	// Moved is the StatefulSet in which the members are since an upgrade moved them there. Theseus sets it in its own copies of the spec, in
+	// the status; leave it away. StatefulSet stays what it was.
+	// +kubebuilder:validation:MaxLength=52
+	// +optional
+	Moved string `json:"moved,omitempty"`
 }
+
+// Workload is the StatefulSet in which the members are.
+func (a *Adopt) Workload() string { return cmp.Or(a.Moved, a.StatefulSet) }
 
 // Allows says whether a consent was given.
 func (a *Adopt) Allows(c AdoptConsent) bool { return slices.Contains(a.Allow, c) }
 
 // Object names the StatefulSet for people.
-func (a *Adopt) Object() string { return "StatefulSet " + a.StatefulSet }
+func (a *Adopt) Object() string { return "StatefulSet " + a.Workload() }
 
 // Foreign says that somebody else decides what new members of a component get: it is awaited, and never written.
 func (s *ClusterSpec) Foreign(component string) bool {
@@ -67,9 +76,14 @@ func (s *ClusterSpec) Foreign(component string) bool {
 	return a != nil && a.Mode == AdoptOrder
 }
 
-// TakeSeen copies from another spec what was seen of the StatefulSets that both adopt: their templates, the number of their members and,
-// where a template says it, the version. A spec as a person wrote it has none of these.
-func (s *ClusterSpec) TakeSeen(from *ClusterSpec) {
+// TakeSeen copies from a status what was seen of the StatefulSets that the spec adopts: in which ones the members are, their templates, the
+// number of their members and, where a template says it, the version. A spec as a person wrote it has none of these.
+func (s *ClusterSpec) TakeSeen(status *ClusterStatus) {
+	s.TakeMoved(status)
+	from := status.Going()
+	if from == nil {
+		return
+	}
 	for name, own := range s.Components {
 		theirs := from.Components[name]
 		if own.Adopt == nil || theirs.Adopt == nil {
@@ -80,6 +94,32 @@ func (s *ClusterSpec) TakeSeen(from *ClusterSpec) {
 		}
 		s.See(name, theirs.Adopt.Template, theirs.Replicas)
 	}
+}
+
+// TakeMoved notes in which StatefulSets the members of adopted components are: in those that the spec names, unless an upgrade moved them.
+func (s *ClusterSpec) TakeMoved(status *ClusterStatus) {
+	begun := status.Begun()
+	for name, own := range s.Components {
+		if own.Adopt == nil {
+			continue
+		}
+		workload := own.Adopt.StatefulSet
+		if begun != nil && begun.Components[name].Adopt != nil {
+			workload = begun.Components[name].Adopt.Workload()
+		}
+		s.MoveTo(name, workload)
+	}
+}
+
+// MoveTo notes the StatefulSet in which the members of an adopted component are.
+func (s *ClusterSpec) MoveTo(component, workload string) {
+	own := s.Components[component]
+	a := *own.Adopt
+	if a.Moved = workload; workload == a.StatefulSet {
+		a.Moved = "" // a person wrote it
+	}
+	own.Adopt = &a
+	s.Components[component] = own
 }
 
 // See notes what was seen of an adopted StatefulSet: the sum of its template and the number of its members.
@@ -96,7 +136,7 @@ func (s *ClusterSpec) Forget() {
 	for name, own := range s.Components {
 		if own.Adopt != nil {
 			s.See(name, "", nil)
-			s.Components[name].Adopt.Allow = nil
+			s.Components[name].Adopt.Allow, s.Components[name].Adopt.Moved = nil, ""
 		}
 	}
 }
@@ -105,7 +145,7 @@ func (s *ClusterSpec) Forget() {
 func (s *ClusterSpec) MemberName(cluster, component string, ordinal int) string {
 	workload := cluster + "-" + component
 	if a := s.Components[component].Adopt; a != nil {
-		workload = a.StatefulSet
+		workload = a.Workload()
 	}
 	return workload + "-" + strconv.Itoa(ordinal)
 }
@@ -118,6 +158,23 @@ func (s *ClusterSpec) Adopts() bool {
 		}
 	}
 	return false
+}
+
+// Begun is the spec that the members ran with when the hop under way began, or what Going is where none is: nil before there are any.
+func (s *ClusterStatus) Begun() *ClusterSpec {
+	if a := s.Attempt; a != nil && !a.Phase.Ended() && a.Base != nil {
+		return &a.Base.Spec
+	}
+	return s.Going()
+}
+
+// Moving is what the hop under way moves of a component; nil if nothing.
+func (s *ClusterStatus) Moving(component string) *HopMove {
+	a := s.Attempt
+	if a == nil || a.Phase.Ended() || int(a.Hop) >= len(a.Hops) {
+		return nil
+	}
+	return a.Hops[a.Hop].Move(component)
 }
 
 // Going is the spec that the members run with, or shall by the attempt that is under way; nil before there are any.

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // JournalVersion is the schema version of the journal that this code reads and
 // writes. A binary refuses a status with a higher one and changes nothing.
@@ -216,6 +220,34 @@ type HopStatus struct {
 	// Backup is the name of the hop's backup.
 	// +optional
 	Backup string `json:"backup,omitempty"`
+	// Moves are the components whose members get to another StatefulSet in this hop.
+	// +listType=map
+	// +listMapKey=component
+	// +optional
+	Moves []HopMove `json:"moves,omitempty"`
+}
+
+// HopMove is a move as it was planned. It stays as it is, whatever becomes of the System.
+type HopMove struct {
+	Component string `json:"component"`
+	// From and To are StatefulSets.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// By is how many members are in both at most at a time.
+	By     int32     `json:"by"`
+	Claims ClaimRule `json:"claims"`
+	// Env are the variables that the new one gets from the System.
+	// +optional
+	Env []string `json:"env,omitempty"`
+}
+
+// Move of a component in this hop; nil if its members stay where they are.
+func (h *HopStatus) Move(component string) *HopMove {
+	i := slices.IndexFunc(h.Moves, func(m HopMove) bool { return m.Component == component })
+	if i < 0 {
+		return nil
+	}
+	return &h.Moves[i]
 }
 
 // StepKind names the type of a step; the core has a table of them.
@@ -277,9 +309,25 @@ type StepStatus struct {
 	// Left is the least that a rule said was left.
 	// +optional
 	Left *string `json:"left,omitempty"`
+	// Moved is how far members have moved to another StatefulSet, in the direction of the attempt.
+	// +optional
+	Moved *Moved `json:"moved,omitempty"`
 	// Message for people. Example: "2 of 3 members updated".
 	// +optional
 	Message string `json:"message,omitempty"`
+}
+
+// Moved is how far members have moved to another StatefulSet.
+type Moved struct {
+	// Passed are members of the one that grows which passed all checks.
+	// +optional
+	Passed int32 `json:"passed,omitempty"`
+	// Best is the most that was seen to be done: members that are ready, that passed, and that are gone. More of it is progress.
+	// +optional
+	Best int32 `json:"best,omitempty"`
+	// Crashes that the platform had counted of the members that soak when their soak began: one more, and it begins anew.
+	// +optional
+	Crashes int32 `json:"crashes,omitempty"`
 }
 
 // HandPhase is how far the member in hand has come. The list is in order.
@@ -365,6 +413,9 @@ const (
 	ActBackup    ActKind = "Backup"    // begin to take a backup
 	ActPrepare   ActKind = "Prepare"   // begin to get what the target needs to every machine
 	ActRenew     ActKind = "Renew"     // replace a member's volume by an empty one: its data is gone
+	ActGrow      ActKind = "Grow"      // raise the number of members of a workload
+	ActShrink    ActKind = "Shrink"    // lower it: those with the highest numbers go, a disruption
+	ActRemove    ActKind = "Remove"    // remove a workload that has no members
 )
 
 // Intent is an act with everything that it depends on. It is conditional: a stop names the incarnation, a
@@ -406,6 +457,15 @@ type Intent struct {
 	OnlyOn string `json:"onlyOn,omitempty"`
 	// +optional
 	NeverOn string `json:"neverOn,omitempty"`
+	// Workload that a grow, shrink or remove is meant for, or that a configure makes. Of the first three Incarnation says as what it was
+	// seen: once anything else is wanted of it, they do nothing.
+	// +optional
+	Workload string `json:"workload,omitempty"`
+	// Before and After are the numbers of members that a grow or shrink leads from and to.
+	// +optional
+	Before int32 `json:"before,omitempty"`
+	// +optional
+	After int32 `json:"after,omitempty"`
 	// From is the version that the hop leaves.
 	// +optional
 	From string `json:"from,omitempty"`

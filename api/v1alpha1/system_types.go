@@ -227,6 +227,13 @@ type Edge struct {
 	// the data of the old one; it comes back by replication. One member at a time, and on the way back again.
 	// +optional
 	RecreateVolumes []string `json:"recreateVolumes,omitempty"`
+	// Moves are the components whose StatefulSet has another name from the edge on. Only members of a StatefulSet that was adopted
+	// in mode Version move; those that Theseus made have names without a version, and are replaced as ever.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=component
+	// +optional
+	Moves []Move `json:"moves,omitempty"`
 	// Needs are the named rules that must hold before the first disruption of the hop.
 	// +optional
 	Needs []string `json:"needs,omitempty"`
@@ -243,6 +250,39 @@ type Edge struct {
 	// +optional
 	Note string `json:"note,omitempty"`
 }
+
+// Move is how the members of a component get from a StatefulSet to one with another name: the new one grows, then the old one shrinks,
+// until nobody is left in it. On the way back the two are exchanged.
+type Move struct {
+	// Component whose members move.
+	Component string `json:"component"`
+	// To is the name of the new StatefulSet, a template of cluster, from, version and options. Example: "${cluster}-pravega-segment-store".
+	// +kubebuilder:validation:MinLength=1
+	To string `json:"to"`
+	// By is how many members are in both at most at a time. Default 1.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	By *int32 `json:"by,omitempty"`
+	// Env are variables of the member's environment that the new StatefulSet gets as the System says them, with the options of the new
+	// version. Everything else of its pod template is that of the old one.
+	// +listType=set
+	// +optional
+	Env []string `json:"env,omitempty"`
+	// Claims says what becomes of the volumes of a StatefulSet that its members have left: Keep or Delete. Default Keep.
+	// +optional
+	Claims ClaimRule `json:"claims,omitempty"`
+}
+
+// ClaimRule says what becomes of the volume claims of a StatefulSet that is removed.
+// +kubebuilder:validation:Enum=Keep;Delete
+type ClaimRule string
+
+// The rules for claims.
+const (
+	KeepClaims ClaimRule = "Keep"
+	// DeleteClaims is for volumes that hold nothing which is not elsewhere: a cache.
+	DeleteClaims ClaimRule = "Delete"
+)
 
 // Component is a sort of members: one program with its questions and rules.
 type Component struct {

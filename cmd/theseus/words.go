@@ -57,13 +57,13 @@ func (s *story) tell(e v1alpha1.Event) line {
 		l.text = "going on"
 	case "StepDone":
 		s.step(e, &l)
-	case "MemberReplaced":
+	case "MemberReplaced", "MembersMoved":
 		l.text += s.took(e, l.about)
 	case string(v1alpha1.ActPrepare), string(v1alpha1.ActConfigure):
 		l.detail = true
 	case string(v1alpha1.ActStart):
 		_, l.detail = s.begun[l.about] // a stop said so
-	case string(v1alpha1.ActStop), string(v1alpha1.ActRun), string(v1alpha1.ActBackup):
+	case string(v1alpha1.ActStop), string(v1alpha1.ActRun), string(v1alpha1.ActBackup), string(v1alpha1.ActGrow), string(v1alpha1.ActShrink):
 		s.begin(e, l.about)
 	case "BackedUp":
 		l.about, l.text = "backup", strings.TrimPrefix(l.about, "backup ")+": "+l.text
@@ -86,7 +86,7 @@ func (s *story) step(e v1alpha1.Event, l *line) {
 	} else if l.text != "" {
 		what += ": " + l.text
 	}
-	l.detail = strings.HasPrefix(l.about, "configure ") || s.back && !strings.HasPrefix(l.about, "roll ")
+	l.detail = strings.HasPrefix(l.about, "configure ") || s.back && !strings.HasPrefix(l.about, "roll ") && !strings.HasPrefix(l.about, "move ")
 	l.text = what + s.took(e, oneStep)
 	s.begin(e, oneStep)
 }

@@ -15,22 +15,35 @@ import (
 
 // writer writes keys of its own to a cluster of stand-ins, one after the other, and remembers those that were acknowledged.
 type writer struct {
-	c       *cluster
-	name    string
-	http    http.Client
-	stop    context.CancelFunc
-	ended   sync.WaitGroup
-	mu      sync.Mutex
-	acked   map[string]string
-	members int
+	c     *cluster
+	name  string
+	http  http.Client
+	stop  context.CancelFunc
+	ended sync.WaitGroup
+	mu    sync.Mutex
+	acked map[string]string
+	url   func(member, n int) string
 }
+
+const writtenMembers = 3
 
 // writes starts a writer, after ten keys are acknowledged.
 func (c *cluster) writes(name string) *writer {
 	c.t.Helper()
-	w := &writer{c: c, name: name, acked: map[string]string{}, members: 3}
+	w := &writer{c: c, name: name, url: func(member, n int) string {
+		return fmt.Sprintf("http://%s-standin-%d:7000/kv/k%d", name, member%writtenMembers, n)
+	}}
+	w.start(c.dialPod)
+	return w
+}
+
+// start writes to where dial leads, until check.
+func (w *writer) start(dial func(ctx context.Context, address string) (net.Conn, error)) {
+	c := w.c
+	c.t.Helper()
+	w.acked = map[string]string{}
 	w.http = http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		return c.dialPod(ctx, address)
+		return dial(ctx, address)
 	}, DisableKeepAlives: true}}
 	ctx, stop := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	w.stop = stop
@@ -46,17 +59,12 @@ func (c *cluster) writes(name string) *writer {
 		}
 		return nil
 	})
-	return w
 }
 
 func (w *writer) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(w.acked)
-}
-
-func (w *writer) url(member, n int) string {
-	return fmt.Sprintf("http://%s-standin-%d:7000/kv/k%d", w.name, member%w.members, n)
 }
 
 // put tries all members in turn until one acknowledges.

@@ -27,21 +27,12 @@ func (l *lookup) adopted(ctx context.Context, c *v1alpha1.Cluster) map[string]Ad
 
 // seen is a Cluster with what the status says of the StatefulSets that it adopts, as the controller will see it.
 func (e *edit) seen(c *v1alpha1.Cluster) *v1alpha1.Cluster {
-	last := e.going()
-	if last == nil || !c.Spec.Adopts() {
+	if e.old == nil || e.old.Status.Going() == nil || !c.Spec.Adopts() {
 		return c
 	}
 	c = c.DeepCopy()
-	c.Spec.TakeSeen(last)
+	c.Spec.TakeSeen(&e.old.Status)
 	return c
-}
-
-// going is what the members run with, or shall by the attempt that is under way.
-func (e *edit) going() *v1alpha1.ClusterSpec {
-	if e.old == nil {
-		return nil
-	}
-	return e.old.Status.Going()
 }
 
 // adoptKept refuses another adoption than that with which the Cluster was made. Consents may change.

@@ -110,6 +110,7 @@ func (l *lookup) others(ctx context.Context, self *v1alpha1.Cluster) ([]Other, e
 		for _, component := range f.Value.Components() {
 			if a := c.Spec.Components[component.Name()].Adopt; a != nil {
 				o.Adopts = append(o.Adopts, a.StatefulSet)
+				o.Adopts = append(o.Adopts, movedTo(&c.Status, component.Name())...)
 			} else {
 				o.Components = append(o.Components, component.Name())
 			}
@@ -188,4 +189,15 @@ func get[T any, P interface {
 		return Known[T]{}
 	}
 	return Known[T]{Err: err}
+}
+
+// movedTo are the StatefulSets that members of an adopted component moved to, or do so now.
+func movedTo(st *v1alpha1.ClusterStatus, component string) (names []string) {
+	if begun := st.Begun(); begun != nil && begun.Components[component].Adopt != nil {
+		names = append(names, begun.Components[component].Adopt.Workload())
+	}
+	if m := st.Moving(component); m != nil {
+		names = append(names, m.To)
+	}
+	return names
 }

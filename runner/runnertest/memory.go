@@ -36,6 +36,7 @@ type Memory struct {
 	backups     map[string]upgrade.Outcome
 	incarnation int
 	renewed     map[string]upgrade.Member // with volumes that were made anew, as they are while absent
+	workloads   map[string]upgrade.Workload
 }
 
 // MemoryMember is a member in memory. A test may change it in Change.
@@ -145,7 +146,7 @@ func (m *Memory) Pinned(_ context.Context, hash string) (*system.System, error) 
 }
 
 // Look is part of runner.Platform.
-func (m *Memory) Look(ctx context.Context, _ runner.Scene) (upgrade.Look, error) {
+func (m *Memory) Look(ctx context.Context, s runner.Scene) (upgrade.Look, error) {
 	if err := ctx.Err(); err != nil {
 		return upgrade.Look{}, err
 	}
@@ -160,6 +161,7 @@ func (m *Memory) Look(ctx context.Context, _ runner.Scene) (upgrade.Look, error)
 		}
 		look.Members = append(look.Members, seen)
 	}
+	m.lookAtWorkloads(s, &look)
 	for name, absent := range m.renewed {
 		if m.members[name] == nil {
 			look.Members = append(look.Members, absent)
@@ -183,7 +185,13 @@ func (m *Memory) Do(_ context.Context, s runner.Scene, i v1alpha1.Intent, pinned
 	switch i.Act {
 	case v1alpha1.ActPrepare:
 		m.prepared[i.Revision] = upgrade.Outcome{Phase: upgrade.Succeeded}
+	case v1alpha1.ActGrow, v1alpha1.ActShrink, v1alpha1.ActRemove:
+		m.scale(i)
 	case v1alpha1.ActConfigure:
+		if i.Workload != "" {
+			m.makeWorkload(i)
+			return nil
+		}
 		m.configured[i.Component] = i.Revision
 	case v1alpha1.ActStart:
 		return m.start(s, i, pinned)

@@ -60,6 +60,21 @@ func TestMemory(t *testing.T) {
 	})
 }
 
+func TestMemoryMoves(t *testing.T) {
+	sys := compile(t)
+	Moves(t, func(*testing.T) MovesWorld {
+		c := cluster()
+		own := c.Spec.Components["standin"]
+		own.Adopt = &v1alpha1.Adopt{StatefulSet: "old", Mode: v1alpha1.AdoptVersion, Template: "t"}
+		c.Spec.Components["standin"] = own
+		base := v1alpha1.Pinned{Spec: *c.Spec.DeepCopy(), System: v1alpha1.SystemRef{Hash: sys.Hash()}}
+		c.Status.Attempt = &v1alpha1.Attempt{Phase: v1alpha1.PhaseRunning, Kind: v1alpha1.AttemptUpgrade, To: "1.1.0", Base: &base, Target: base,
+			Hops: []v1alpha1.HopStatus{{From: "1.0.0", To: "1.1.0", Edge: 1, Moves: []v1alpha1.HopMove{{Component: "standin", From: "old", To: "new", By: 2}}}}}
+		m := NewMoving(c, sys, 3)
+		return MovesWorld{Cluster: c, System: sys, Driver: func(*testing.T) runner.Platform { return m }, Turn: func(*testing.T) {}}
+	})
+}
+
 // TestRunner brings a cluster up and upgrades it, with every port in memory.
 func TestRunner(t *testing.T) {
 	sys := compile(t)
