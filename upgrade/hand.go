@@ -431,7 +431,7 @@ func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
 		return stay(Wait("member "+f.View.Name, "ready", f.why+note(f.Message)))
 	}
 	if f.version == "" && !w.Overridden("version") {
-		return stay(Wait("member "+f.View.Name, "version", "it does not say which version it runs"))
+		return stay(Wait("member "+f.View.Name, "version", noVersion))
 	}
 	return then(v1alpha1.HandSettle)
 }

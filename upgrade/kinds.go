@@ -50,6 +50,21 @@ func (preflight) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 	if !s.in.Look.Complete {
 		return WaitFirmly("platform", "look", "the list of members is not complete")
 	}
+	return s.saysVersions()
+}
+
+// noVersion is said of a member that serves and does not tell what it runs: whether it was replaced could never be told.
+const noVersion = "it does not say which version it runs"
+
+// saysVersions waits for every member that serves to say its version, before one is touched that could not be judged afterwards.
+func (s *Scene) saysVersions() Move {
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.ready == system.Yes && f.version == "" && !s.Overridden("version") {
+				return Wait("member "+f.View.Name, "version", noVersion)
+			}
+		}
+	}
 	return Done()
 }
 
@@ -454,6 +469,8 @@ func (s *Scene) allGood() Move {
 				return Wait(object, "ready", f.why+note(f.Message))
 			case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):
 				return Fail(v1alpha1.FaultCheck, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
+			case f.version == "" && !s.Overridden("version"):
+				return Wait(object, "version", noVersion)
 			}
 		}
 		if m := s.settle(g); m.Kind != MoveDone {

@@ -275,7 +275,7 @@ func (w *relocation) good() Move {
 		case f.ready != system.Yes && !w.Overridden("ready"):
 			m = Wait(object, "ready", f.why+note(f.Message))
 		case f.version == "" && !w.Overridden("version"):
-			m = Wait(object, "version", "it does not say which version it runs")
+			m = Wait(object, "version", noVersion)
 		}
 		if m.Kind != MoveDone {
 			w.st.Since = nil
