@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
@@ -84,8 +85,8 @@ Clusters live on this machine, or in a namespace of Kubernetes: where --context,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if err := a.oneSite(); err != nil {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := cmp.Or(noneEmpty(c), a.oneSite()); err != nil {
 				return err
 			}
 			a.began = true
