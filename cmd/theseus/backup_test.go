@@ -34,9 +34,7 @@ func TestFindBackup(t *testing.T) {
 			t.Errorf("%s: got %s, %v; want %s", given, got, err, want)
 		}
 	}
-	if _, err := a.findBackup(t.Context(), store, "kv-3.5.35-3.6.16-a3-21"); !isInputError(err) {
+	if _, err := a.findBackup(t.Context(), store, "kv-3.5.35-3.6.16-a3-21"); codeOf(err) != exitInput {
 		t.Errorf("one that is not there: got %v", err)
 	}
 }
-
-func isInputError(err error) bool { return (&app{began: true}).explain(nil, err).ExitCode == exitInput }

@@ -175,14 +175,15 @@ func (k *opened) look(ctx context.Context) (upgrade.Look, error) {
 	return in.Look, err
 }
 
-// refresh brings the counts up to a fresh look, where members can be asked from here. Nobody drives by it: what it would decide is dropped.
-func (k *opened) refresh(ctx context.Context) error {
+// refresh brings the counts up to a fresh look, where members can be asked from here, and returns the members. Nobody drives by it: what it
+// would decide is dropped.
+func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	in, err := k.input(ctx, nil)
 	if errors.Is(err, errOutside) {
-		return nil
+		return k.at.members(ctx), nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, st := k.decide.Decide(in).Status, &k.cluster.Status
 	st.Members, st.ReadyReplicas, st.Replicas = now.Members, now.ReadyReplicas, now.Replicas
@@ -193,7 +194,7 @@ func (k *opened) refresh(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return judged(&in, k.system), nil
 }
 
 // memberNames are the members that the spec asks for, in order.

@@ -206,6 +206,9 @@ func (m *process) look(ctx context.Context, s runner.Scene) (upgrade.Look, error
 	return p.Look(ctx, s)
 }
 
+// members are asked on this machine.
+func (m *process) members(context.Context) []shownMember { return nil }
+
 func (m *process) driver() string {
 	if d := m.state.Driver(); d != nil && d.PID != os.Getpid() {
 		return fmt.Sprintf("process %d", d.PID)

@@ -18,14 +18,16 @@ func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show clusters, or one with its attempt and what it waits for",
-		Long: `Show all clusters, or one as a fresh look at its members shows it, with the attempt
-that runs or was the last one, and what it waits for. With --watch go on and
+		Long: `Show all clusters, or one as a fresh look at its members shows it: where they are
+reached, their versions and roles, the attempt that runs or was the last one, and
+what it waits for. On Kubernetes versions and roles are not asked for. With --watch go on and
 print what happens, until the attempt that runs, or the next one, has ended;
 with --json too, an event a line.`,
 		Example: `  theseus status
   theseus status kv
   theseus status kv --watch
   theseus status kv --json | jq .status.conditions
+  theseus status kv --json | jq -r '.members[] | "\(.address):\(.ports.client)"'
   theseus status kv --context lab --namespace prod
   theseus status --context lab --all-namespaces
   kubectl theseus status kv`,
@@ -122,14 +124,19 @@ func (a *app) statusOf(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.refresh(ctx); err != nil {
+	members, err := k.refresh(ctx)
+	if err != nil {
 		return err
 	}
 	if a.json {
-		a.printJSON(k.cluster)
+		a.printJSON(shownCluster{k.cluster, members})
 		return nil
 	}
 	k.printStatus()
+	k.printMembers(members)
+	if at := k.cluster.Status.Attempt; at != nil {
+		k.printAttempt(at)
+	}
 	return nil
 }
 
@@ -188,9 +195,6 @@ func (k *opened) printStatus() {
 		rows = append(rows, []string{"override", o.Rule + " until " + o.Until.Local().Format(time.TimeOnly)})
 	}
 	k.table(nil, append(rows, conditionRows(st)...))
-	if st.Attempt != nil {
-		k.printAttempt(st.Attempt)
-	}
 }
 
 // unreadyBecause is what the core says of a member that is not ready while no attempt runs; an attempt's wait says more.
