@@ -151,7 +151,7 @@ func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade
 	return in, err
 }
 
-// planFor says what following a spec would do; nil: nothing. An error is a refusal: the user's mistake. again says that a
+// planFor says what following a spec would do, or of an attempt that is under way, what is left to do; nil: nothing. An error is a refusal: the user's mistake. again says that a
 // failed upgrade may be tried again.
 func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again bool) (*upgrade.Plan, error) {
 	in := upgrade.Input{Cluster: &v1alpha1.Cluster{Spec: *spec}, System: k.system, Systems: map[string]*system.System{k.system.Hash(): k.system}, Now: time.Now()}
@@ -165,8 +165,19 @@ func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again 
 	if again {
 		in.Cluster.Status.FailedTarget, in.Cluster.Status.FailedRevision = "", ""
 	}
+	at := in.Cluster.Status.Attempt
+	under := at != nil && !at.Phase.Ended()
+	if under && k.wouldSupersede(at, spec.Version) {
+		in.Cluster.Status.Attempt, under = nil, false
+	}
 	p, err := k.decide.Plan(in)
-	return p, inputError(err)
+	switch {
+	case err != nil || p == nil || !under:
+		return p, inputError(err)
+	case k.wouldGoBack(at, spec.Version):
+		return back(p, at), nil
+	}
+	return left(p, at), nil
 }
 
 // look is a fresh look at the members.

@@ -19,6 +19,7 @@ func newPlan(a *app) *cobra.Command {
 		Short: "Show what an upgrade would do, and change nothing",
 		Long: `Show the steps of an upgrade in order, what each waits for, how long it is
 likely to take, and where availability or a way back cannot be promised.
+Of an attempt that is under way it shows what is left to do, or to take back.
 Nothing is changed. On Kubernetes it asks the API server, and so the webhook,
 what it would say to the edit; members are not asked from outside.`,
 		Example: `  theseus plan kv --to 3.7.3
@@ -64,6 +65,9 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	var err error
 	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
 		return nil, k.refused(err)
+	}
+	if text := notTaken(k.attempt(), version); text != "" {
+		t.plan.Warnings = append(t.plan.Warnings, text)
 	}
 	return t, nil
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -262,13 +263,17 @@ func phaseWord(p v1alpha1.AttemptPhase) string {
 func stepRow(st *v1alpha1.StepStatus) []string {
 	detail := st.Message
 	if h := st.Hand; h != nil {
-		detail += " " + h.Member + " " + strings.ToLower(string(h.Phase))
+		detail = strings.TrimPrefix(detail+", ", ", ") + h.Member + " " + strings.ToLower(string(h.Phase))
 	}
 	took := ""
 	if st.Begun != nil && st.Ended != nil {
 		took = roughly(st.Ended.Sub(st.Begun.Time))
 	}
-	return []string{"  " + mark(st.Phase), st.Name, strings.ToLower(string(st.Phase)), took, strings.TrimSpace(detail)}
+	phase := strings.ToLower(string(st.Phase))
+	if st.Kind == upgrade.KindBackup && st.Phase == v1alpha1.StepUndone {
+		phase = "kept"
+	}
+	return []string{"  " + mark(st.Phase), st.Name, phase, took, strings.TrimSpace(detail)}
 }
 
 func mark(p v1alpha1.StepPhase) string {

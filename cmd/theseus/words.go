@@ -81,7 +81,9 @@ func (s *story) tell(e v1alpha1.Event) line {
 
 func (s *story) step(e v1alpha1.Event, l *line) {
 	what := "done"
-	if s.back {
+	if s.back && l.about == "backup" {
+		what = "kept"
+	} else if s.back {
 		what = "undone"
 	} else if l.text != "" {
 		what += ": " + l.text
@@ -172,7 +174,7 @@ func heading(at *v1alpha1.Attempt) string {
 	if at.Kind == v1alpha1.AttemptUpgrade {
 		text = at.From + " → " + at.To
 	}
-	if at.Phase == v1alpha1.PhaseRollingBack || at.Resume == v1alpha1.PhaseRollingBack {
+	if goingBack(at) {
 		text = "going back to " + baseVersion(at)
 	}
 	return text
