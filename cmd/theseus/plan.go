@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/manifest"
 	"theseus.dev/upgrade"
 )
 
@@ -66,6 +67,9 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
 		return nil, k.refused(err)
 	}
+	if t.plan != nil && version != "" {
+		t.plan.Warnings = append(t.plan.Warnings, k.unlisted(ctx, version)...)
+	}
 	if text := notTaken(k.attempt(), version); text != "" {
 		t.plan.Warnings = append(t.plan.Warnings, text)
 	}
@@ -81,6 +85,18 @@ func (k *opened) mayGoTo(version string) error {
 	}
 	if err := k.system.CheckVersion(version); err != nil {
 		return inputError(fmt.Errorf("--to: %w", err))
+	}
+	return nil
+}
+
+// unlisted warns of a version that the System, as it is known now, does not list.
+func (k *opened) unlisted(ctx context.Context, version string) []string {
+	now, err := k.at.library().Known(ctx, k.cluster.Spec.System)
+	if err != nil {
+		return nil // who planned has said so
+	}
+	if text := manifest.Unlisted(now, version); text != "" {
+		return []string{"--to: " + text}
 	}
 	return nil
 }
