@@ -22,6 +22,14 @@ type shownMember struct {
 	Ports     map[string]int64 `json:"ports,omitempty"`
 	Version   string           `json:"version,omitempty"`
 	Role      string           `json:"role,omitempty"`
+	// Process is its state: running, absent, … On Kubernetes it is the phase of the pod.
+	Process string `json:"process,omitempty"`
+}
+
+// stopped says that there are members, and no process of any.
+func stopped(members []shownMember) bool {
+	runs := func(m shownMember) bool { return m.Process != upgrade.ProcessAbsent.String() }
+	return len(members) > 0 && !slices.ContainsFunc(members, runs)
 }
 
 // shownCluster is a Cluster for scripts, with its members.
@@ -36,15 +44,16 @@ func judged(in *upgrade.Input, sys *system.System) []shownMember {
 	var out []shownMember
 	for _, c := range sys.Components() {
 		var all []*system.Member
+		process := map[string]string{}
 		for i := range in.Look.Members {
-			if m := &in.Look.Members[i].View; m.Component == c.Name() {
-				all = append(all, m)
+			if m := &in.Look.Members[i]; m.View.Component == c.Name() {
+				all, process[m.View.Name] = append(all, &m.View), m.State.String()
 			}
 		}
 		slices.SortFunc(all, func(a, b *system.Member) int { return a.Ordinal - b.Ordinal })
 		for _, m := range all {
 			sc := system.Scope{Cluster: in.Cluster.Name, Version: spec.Version, Options: sys.Options(spec), M: m, All: all}
-			shown := shownMember{Name: m.Name, Component: c.Name(), Address: m.Host, Ports: m.Port}
+			shown := shownMember{Name: m.Name, Component: c.Name(), Address: m.Host, Ports: m.Port, Process: process[m.Name]}
 			shown.Version, _ = c.Version(&sc)
 			shown.Role, _ = c.Role(&sc)
 			out = append(out, shown)

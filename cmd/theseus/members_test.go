@@ -22,15 +22,19 @@ func TestJudgedMembers(t *testing.T) {
 	}
 	status := map[string]any{"status": map[string]any{"json": map[string]any{"version": "1.1.0", "role": "leader"}}}
 	in := upgrade.Input{Cluster: &v1alpha1.Cluster{}, Look: upgrade.Look{Members: []upgrade.Member{
-		{View: system.Member{Name: "si-1", Component: "standin", Ordinal: 1, Host: "127.0.0.2"}},
-		{View: system.Member{Name: "si-0", Component: "standin", Host: "127.0.0.1", Port: map[string]int64{"client": 7000}, Answers: status}},
+		{View: system.Member{Name: "si-1", Component: "standin", Ordinal: 1, Host: "127.0.0.2"}, State: upgrade.ProcessAbsent},
+		{View: system.Member{Name: "si-0", Component: "standin", Host: "127.0.0.1", Port: map[string]int64{"client": 7000}, Answers: status}, State: upgrade.ProcessRunning},
 	}}}
 	want := []shownMember{
-		{Name: "si-0", Component: "standin", Address: "127.0.0.1", Ports: map[string]int64{"client": 7000}, Version: "1.1.0", Role: "leader"},
-		{Name: "si-1", Component: "standin", Address: "127.0.0.2"},
+		{Name: "si-0", Component: "standin", Address: "127.0.0.1", Ports: map[string]int64{"client": 7000}, Version: "1.1.0", Role: "leader", Process: "running"},
+		{Name: "si-1", Component: "standin", Address: "127.0.0.2", Process: "absent"},
 	}
-	if got := judged(&in, sys); !reflect.DeepEqual(got, want) {
+	got := judged(&in, sys)
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if stopped(got) || !stopped(got[1:]) || stopped(nil) {
+		t.Errorf("stopped: all %t, the absent one %t, none %t", stopped(got), stopped(got[1:]), stopped(nil))
 	}
 }
 

@@ -67,13 +67,13 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	all := []*v1alpha1.Cluster{}
 	var unread error
 	for _, at := range found {
-		c, err := loadWhole(ctx, at)
+		c, doing, err := a.seen(ctx, s, at)
 		if err != nil {
 			unread = firstError(unread, err)
 			rows = append(rows, []string{"?", at.name(), "?", "?", "?", "?", "?", cut(err.Error(), 100)})
 			continue
 		}
-		rows = append(rows, append([]string{c.Namespace}, row(c)...))
+		rows = append(rows, append([]string{c.Namespace}, row(c, doing)...))
 		all = append(all, c)
 	}
 	switch {
@@ -106,17 +106,38 @@ func firstError(a, b error) error {
 	return b
 }
 
-func loadWhole(ctx context.Context, at access) (*v1alpha1.Cluster, error) {
+// seen is a cluster with what it does now. Nobody writes down on this machine what happens while no command runs, so its members are asked; on
+// Kubernetes the operator has asked them.
+func (a *app) seen(ctx context.Context, s site, at access) (c *v1alpha1.Cluster, doing string, err error) {
 	if err := at.complete(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return at.load(ctx)
+	if a.remote() {
+		c, err := at.load(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		return c, nowLine(&c.Status), nil
+	}
+	k := a.openedAt(s, at)
+	if err := k.reload(ctx); err != nil {
+		return nil, "", err
+	}
+	members, err := k.refresh(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	doing = nowLine(&k.cluster.Status)
+	if stopped(members) {
+		doing = strings.TrimPrefix(doing+"; stopped", "; ")
+	}
+	return k.cluster, doing, nil
 }
 
-func row(c *v1alpha1.Cluster) []string {
+func row(c *v1alpha1.Cluster, doing string) []string {
 	st := &c.Status
 	return []string{c.Name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
-		roughly(time.Since(c.CreationTimestamp.Time)), or(nowLine(st), "-")}
+		roughly(time.Since(c.CreationTimestamp.Time)), or(doing, "-")}
 }
 
 // statusOf prints one cluster as a fresh look shows it. The journal is not written.
@@ -133,7 +154,7 @@ func (a *app) statusOf(ctx context.Context, name string) error {
 		a.printJSON(shownCluster{k.cluster, members})
 		return nil
 	}
-	k.printStatus()
+	k.printStatus(stopped(members))
 	k.printMembers(members)
 	if at := k.cluster.Status.Attempt; at != nil {
 		k.printAttempt(at)
@@ -172,13 +193,16 @@ func (a *app) watchStatus(ctx context.Context, name string) error {
 	}
 }
 
-func (k *opened) printStatus() {
+func (k *opened) printStatus(stopped bool) {
 	cl, st := k.cluster, &k.cluster.Status
 	rows := [][]string{
 		{"cluster", cl.Name},
 		{"system", cl.Spec.System},
 		{"version", or(st.CurrentVersion, "none")},
 		{"members", fmt.Sprintf("%d of %d ready", st.ReadyReplicas, st.Replicas)},
+	}
+	if stopped {
+		rows[3][1] += "; all are stopped: " + k.command("up", "FILE") + " starts them"
 	}
 	if cl.Spec.Version != st.CurrentVersion {
 		rows = append(rows, []string{"desired", cl.Spec.Version})
@@ -233,7 +257,10 @@ func (k *opened) printAttempt(at *v1alpha1.Attempt) {
 	}
 	k.printf("\n")
 	if at.Failure != nil {
-		k.printf("  because of %s: %s\n", at.Failure.Object, strings.ReplaceAll(at.Failure.Message, "\n", "\n    "))
+		k.printf("  because of %s: %s\n", at.Failure.Object, strings.ReplaceAll(telling(at.Failure.Message), "\n", "\n    "))
+		if name, ok := strings.CutPrefix(at.Failure.Object, "member "); ok {
+			k.printf("  what it wrote: %s\n", k.command("logs", k.name, name))
+		}
 	} else if at.Rest != "" {
 		k.printf("  %s\n", at.Rest)
 	}

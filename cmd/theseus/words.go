@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ var hops = strings.NewReplacer(" in 1 hop(s)", "", "hop(s)", "hops")
 
 // tell is the next line.
 func (s *story) tell(e v1alpha1.Event) line {
-	l := line{about: subject(e.Object), text: hops.Replace(strings.TrimSpace(e.Message)), bad: e.Warning}
+	l := line{about: subject(e.Object), text: telling(hops.Replace(strings.TrimSpace(e.Message))), bad: e.Warning}
 	switch e.Reason {
 	case "AttemptStarted", "HopStarted":
 		s.begin(e, oneStep, wholeAttempt)
@@ -47,7 +48,7 @@ func (s *story) tell(e v1alpha1.Event) line {
 		s.begin(e, oneStep)
 		l.text = "going back: " + s.once(strings.TrimPrefix(l.text, "failure: "))
 	case "Failed":
-		s.fault = strings.TrimSpace(e.Message)
+		s.fault = telling(strings.TrimSpace(e.Message))
 	case "Paused", "Stopped":
 		l.text = s.once(l.text)
 		if word := strings.ToLower(e.Reason); !strings.HasPrefix(l.text, word) {
@@ -129,6 +130,29 @@ func (s *story) once(text string) string {
 	return text
 }
 
+// tellingLines is how many lines of a member's log are shown where somebody watches.
+const tellingLines = 3
+
+// telling shortens a message that ends with what a member wrote before it ended: to the lines in which it says why, if there are any, else to its last.
+// The error at the end of a command, --json and theseus logs have all.
+func telling(text string) string {
+	first, rest, _ := strings.Cut(text, "\n")
+	lines := strings.Split(rest, "\n")
+	if len(lines) <= tellingLines {
+		return text
+	}
+	from := len(lines) - tellingLines
+	if i := slices.IndexFunc(lines, saysWhy); i >= 0 {
+		from = i
+	}
+	return strings.Join(append([]string{first}, lines[from:min(len(lines), from+tellingLines)]...), "\n")
+}
+
+func saysWhy(line string) bool {
+	line = strings.ToLower(line)
+	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal") || strings.Contains(line, `"level":"fatal"`) || strings.Contains(line, `"level":"panic"`)
+}
+
 // subject is what an event or a wait is about, without the word for its sort.
 func subject(object string) string {
 	for _, sort := range []string{"member ", "step ", "component "} {
@@ -195,7 +219,7 @@ func stepWords(step *v1alpha1.StepStatus) string {
 func waitText(w *v1alpha1.WaitingFor) string {
 	text := subject(w.Object) + ": " + w.Rule
 	if w.Message != "" && w.Message != w.Rule {
-		text += " (" + w.Message + ")"
+		text += " (" + telling(w.Message) + ")"
 	}
 	if w.Left != "" {
 		text += ", " + w.Left + " left"
