@@ -56,6 +56,9 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 		if err := k.mayGoTo(version); err != nil {
 			return nil, err
 		}
+		if err := k.checkSet(ctx, t.spec, f.set); err != nil {
+			return nil, err
+		}
 		// Without an attempt, what may change together is what the System says that the upgrade would take: planFor asks it.
 		if k.attempt() != nil {
 			if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, t.spec); err != nil {
@@ -85,6 +88,23 @@ func (k *opened) mayGoTo(version string) error {
 	}
 	if err := k.system.CheckVersion(version); err != nil {
 		return inputError(fmt.Errorf("--to: %w", err))
+	}
+	return nil
+}
+
+// checkSet refuses options and values of --set that there are not, before it is asked whether they may change together.
+func (k *opened) checkSet(ctx context.Context, spec *v1alpha1.ClusterSpec, set map[string]string) error {
+	if len(set) == 0 {
+		return nil
+	}
+	now, err := k.at.library().Known(ctx, spec.System)
+	if err != nil {
+		return err
+	}
+	for _, e := range now.CheckOptions(spec) {
+		if _, given := set[strings.TrimPrefix(e.Path, "spec.options.")]; given {
+			return inputError(fmt.Errorf("--set: %w", e))
+		}
 	}
 	return nil
 }

@@ -32,6 +32,20 @@ func TestUnlistedVersion(t *testing.T) {
 	}
 }
 
+// An option or a value that there is not is named as such, and not as one that comes at the wrong time.
+func TestUnknownOptionInSet(t *testing.T) {
+	c := applied(t, running("1.0.0"))
+	k := newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	_, err := k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"controll": "x"}})
+	if codeOf(err) != exitInput || !strings.Contains(err.Error(), "--set: spec.options.controll") || strings.Contains(err.Error(), "together") {
+		t.Errorf("got %v", err)
+	}
+	k = newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	if _, err = k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"control": "x"}}); err == nil || !strings.Contains(err.Error(), "together") {
+		t.Errorf("an option that there is: got %v", err)
+	}
+}
+
 // A program that is not there has a version that may be a mistake.
 func TestProgramOfUnlistedVersion(t *testing.T) {
 	etcd, err := known("etcd")

@@ -14,9 +14,10 @@ type story struct {
 	begun map[string]time.Time // what is under way, by what it is about
 	back  bool                 // the attempt goes back: steps are undone
 	fault string               // what was last said to have failed
+	told  map[string]bool      // what the step does again and again, once it was said
 }
 
-func newStory() *story { return &story{begun: map[string]time.Time{}} }
+func newStory() *story { return &story{begun: map[string]time.Time{}, told: map[string]bool{}} }
 
 // line is one line of a story.
 type line struct {
@@ -66,6 +67,9 @@ func (s *story) tell(e v1alpha1.Event) line {
 		_, l.detail = s.begun[l.about] // a stop said so
 	case string(v1alpha1.ActStop), string(v1alpha1.ActRun), string(v1alpha1.ActBackup):
 		s.begin(e, l.about)
+		if strings.HasPrefix(l.text, "bring about: ") { // until it holds; the wait says how much is left
+			l.detail, s.told[l.text] = s.told[l.text], true
+		}
 	case "BackedUp":
 		l.about, l.text = "backup", strings.TrimPrefix(l.about, "backup ")+": "+l.text
 	}
@@ -91,6 +95,7 @@ func (s *story) step(e v1alpha1.Event, l *line) {
 	}
 	l.detail = strings.HasPrefix(l.about, "configure ") || s.back && !strings.HasPrefix(l.about, "roll ")
 	l.text = what + s.took(e, oneStep)
+	clear(s.told)
 	s.begin(e, oneStep)
 }
 
