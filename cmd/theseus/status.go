@@ -215,6 +215,9 @@ func (k *opened) printStatus(stopped bool) {
 	}
 	if st.FailedTarget != "" {
 		rows = append(rows, []string{"failed", "the upgrade to " + st.FailedTarget + "; it is not tried again by itself"})
+		if applied := st.Applied; applied != nil && cl.Spec.Version != applied.Spec.Version && k.attempt() == nil {
+			rows = append(rows, []string{"", "to stay at " + applied.Spec.Version + ": " + k.command("upgrade", k.name, "--to", applied.Spec.Version)})
+		}
 	}
 	for _, o := range st.Overrides {
 		rows = append(rows, []string{"override", o.Rule + " until " + o.Until.Local().Format(time.TimeOnly)})
@@ -237,7 +240,7 @@ func conditionRows(st *v1alpha1.ClusterStatus) [][]string {
 	var rows [][]string
 	for _, c := range st.Conditions {
 		if c.Type != v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue {
-			rows = append(rows, []string{strings.ToLower(c.Type), strings.TrimSuffix(c.Reason+": "+cut(c.Message, 100), ": ")})
+			rows = append(rows, []string{strings.ToLower(c.Type), strings.TrimSuffix(c.Reason+": "+cut(c.Message, 400), ": ")})
 		}
 	}
 	return rows
