@@ -57,6 +57,8 @@ func unavailable(c *v1alpha1.Cluster, component *system.Component) []string {
 	switch {
 	case replicas == 1 && !c.Spec.Upgrade.AllowDowntime:
 		return []string{path + ": a group of one cannot be upgraded while it serves; set spec.upgrade.allowDowntime to let it stop for a moment"}
+	case replicas == 2 && len(component.API().Roles) > 0:
+		return []string{path + ".replicas: 2: a group that votes cannot lose either of two without stopping; run three"}
 	case replicas > 1 && budget >= replicas:
 		return []string{fmt.Sprintf("spec.upgrade.maxUnavailable: %d lets all %d members of %s be unavailable at once", budget, replicas, component.Name())}
 	}

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/manifest"
 )
 
 // called is one call of the command, with what it printed.
@@ -34,5 +37,23 @@ func TestEmptyFlags(t *testing.T) {
 	}
 	if _, _, talk := called(t, "pause", "kv", "--reason", ""); strings.Contains(talk, "is empty") {
 		t.Errorf("a reason may be empty: %q", talk)
+	}
+}
+
+// --version is version.
+func TestVersionFlag(t *testing.T) {
+	_, want, _ := called(t, "version")
+	if code, got, _ := called(t, "--version"); code != exitDone || got != want || !strings.HasPrefix(got, "theseus ") {
+		t.Errorf("exit code %d, %q; want %q", code, got, want)
+	}
+}
+
+// A group of two that votes is warned of before it is made.
+func TestTwoMembers(t *testing.T) {
+	c := running("1.0.0")
+	two := int32(2)
+	c.Spec.Components = map[string]v1alpha1.ComponentSpec{"standin": {Replicas: &two}}
+	if got := strings.Join(manifest.Warnings(c, standin(t)), " "); !strings.Contains(got, "spec.components.standin.replicas: 2: a group that votes") {
+		t.Errorf("got %q", got)
 	}
 }

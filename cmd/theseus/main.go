@@ -93,6 +93,8 @@ Clusters live on this machine, or in a namespace of Kubernetes: where --context,
 			return nil
 		},
 	}
+	root.Version = versionLine()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
 	root.SetOut(a.out)
