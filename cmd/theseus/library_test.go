@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"theseus.dev/systems"
 )
 
 // A System that there is not is named with the line that asks for it, and by the command with what was typed.
@@ -23,5 +25,25 @@ func TestNoSuchSystem(t *testing.T) {
 		if code != exitInput || !strings.Contains(talk, test.want) || !strings.Contains(talk, "did you mean etcd?") {
 			t.Errorf("%s: exit code %d, %q; want %q", test.args, code, talk, test.want)
 		}
+	}
+}
+
+// What up could not make a command line of is refused by validate, with its line.
+func TestListInStart(t *testing.T) {
+	text, err := systems.Load("standin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const good = `"--peers=${all.map(x, x.name + '=' + x.host + ':' + string(x.port.client)).join(',')}"`
+	if !strings.Contains(string(text), good) {
+		t.Fatal("the stand-in has another command line now")
+	}
+	file := filepath.Join(t.TempDir(), "list.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), good, `"${all.map(x, x.host)}"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, talk := called(t, "validate", file)
+	if code != exitInput || !strings.Contains(talk, file+":") || !strings.Contains(talk, ".join(',')") {
+		t.Errorf("exit code %d, %q", code, talk)
 	}
 }
