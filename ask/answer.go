@@ -48,7 +48,7 @@ func (r reading) into(values map[string]any, body io.Reader, good bool) error {
 		return nil
 	}
 	if good {
-		return fmt.Errorf("reply is not JSON: %w", err)
+		return fmt.Errorf("reply is not JSON (%w); where it is plain text, give the question as: Text", err)
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func TestHTTPAnswers(t *testing.T) {
 		{name: "an error status may come with prose", status: 503, body: "starting", want: map[string]any{"status": int64(503), "text": "starting"}},
 		{name: "no content", status: 204, want: map[string]any{"status": int64(204), "text": ""}},
 		{name: "a redirect is not followed", status: 307, body: `1`, want: map[string]any{"status": int64(307), "text": "1", "json": int64(1)}},
-		{name: "garbage", status: 200, body: `{"health":`, err: "reply is not JSON"},
+		{name: "garbage", status: 200, body: `{"health":`, err: "give the question as: Text"},
 		{name: "two values", status: 200, body: `{} {}`, err: "more text after the value"},
 		{name: "a number that is none", status: 200, body: `1e999`, err: "out of range"},
 		{name: "text", as: v1alpha1.FormatText, status: 200, body: "a\xffb", want: map[string]any{"status": int64(200), "text": "a\uFFFDb"}},

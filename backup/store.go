@@ -198,6 +198,21 @@ func (s *Store) List(ctx context.Context, cluster string) ([]Entry, error) {
 	return entries, nil
 }
 
+// Clusters returns the names of the clusters that have backups here.
+func (s *Store) Clusters(ctx context.Context) ([]string, error) {
+	folders, err := s.folders(ctx, "")
+	if err != nil {
+		return nil, s.explain("list clusters with backups", err)
+	}
+	var clusters []string
+	for _, folder := range folders {
+		if name, err := url.PathUnescape(folder); err == nil {
+			clusters = append(clusters, name)
+		}
+	}
+	return clusters, nil
+}
+
 func (s *Store) entry(ctx context.Context, name Name) (Entry, error) {
 	proof, err := s.Proof(ctx, name)
 	switch {
@@ -212,19 +227,30 @@ func (s *Store) entry(ctx context.Context, name Name) (Entry, error) {
 }
 
 func (s *Store) names(ctx context.Context, cluster string) ([]Name, error) {
+	folders, err := s.folders(ctx, escape(cluster, "-.")+"/")
 	var names []Name
-	prefix := escape(cluster, "-.") + "/"
+	for _, folder := range folders {
+		if name, err := ParseName(folder); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names, err
+}
+
+// folders are those with this prefix, as they are written, without the slash at their end.
+func (s *Store) folders(ctx context.Context, prefix string) ([]string, error) {
+	var folders []string
 	list := s.bucket.List(&blob.ListOptions{Prefix: prefix, Delimiter: "/"})
 	for {
 		object, err := list.Next(ctx)
 		if errors.Is(err, io.EOF) {
-			return names, nil
+			return folders, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if name, err := ParseName(strings.TrimSuffix(object.Key, "/")); err == nil && object.IsDir {
-			names = append(names, name)
+		if object.IsDir {
+			folders = append(folders, strings.TrimSuffix(object.Key, "/"))
 		}
 	}
 }

@@ -59,7 +59,9 @@ type measured struct {
 // is resident. The difference is the program's file, of which there is one copy for the driver and all shims.
 type memory struct{ share, resident float64 }
 
-func (m memory) most(n memory) memory { return memory{max(m.share, n.share), max(m.resident, n.resident)} }
+func (m memory) most(n memory) memory {
+	return memory{max(m.share, n.share), max(m.resident, n.resident)}
+}
 
 func memoryFigure(name string, list []memory, most string) figure.Figure {
 	var share, resident []float64

@@ -61,17 +61,27 @@ func (f finder) find(name string) (string, error) {
 	if filepath.Base(name) != name {
 		return "", fmt.Errorf("%s is neither a name nor an absolute path", name)
 	}
+	barred := ""
 	for _, folder := range f.folders {
-		if path := filepath.Join(folder, name); executable(path) == nil {
+		path := filepath.Join(folder, name)
+		switch err := executable(path); {
+		case err == nil:
 			return path, nil
+		case barred == "" && errors.Is(err, errNotExecutable):
+			barred = path
 		}
 	}
 	path, err := exec.LookPath(name)
-	if err != nil {
+	switch {
+	case err != nil && barred != "":
+		return "", fmt.Errorf("%s is there but %w: chmod +x %s", barred, errNotExecutable, barred)
+	case err != nil:
 		return "", fmt.Errorf("not found in %s", strings.Join(append(f.folders, "PATH"), ", "))
 	}
 	return filepath.Abs(path)
 }
+
+var errNotExecutable = errors.New("not executable")
 
 func executable(path string) error {
 	info, err := os.Stat(path)
@@ -83,7 +93,7 @@ func executable(path string) error {
 	case !info.Mode().IsRegular():
 		return errors.New("it is not a file")
 	case unix.Access(path, unix.X_OK) != nil:
-		return errors.New("it is not executable")
+		return fmt.Errorf("it is %w", errNotExecutable)
 	}
 	return nil
 }

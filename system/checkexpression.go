@@ -81,7 +81,15 @@ func (c *checker) template(path, source string, in place) {
 		c.s.templates[source] = t
 	}
 	for _, p := range t.parts {
-		if p.expr != nil {
+		if p.expr == nil {
+			continue
+		}
+		switch p.expr.result.Kind() {
+		case cel.ListKind:
+			c.errs.Add(path, source, "has a list where a text is wanted", "make one text of it, as by .join(','), or write an argument for each")
+		case cel.MapKind:
+			c.errs.Add(path, source, "has a map where a text is wanted", "name one of its values")
+		default:
 			c.placed(path, p.expr, in)
 		}
 	}

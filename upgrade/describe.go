@@ -67,7 +67,7 @@ func (s *Scene) whyUnready() string {
 	for _, c := range s.sys.Components() {
 		for _, f := range s.group(c.Name()).facts {
 			if f.expected && f.ready != system.Yes {
-				return "; " + f.View.Name + ": " + f.why + note(f.Message)
+				return "; " + f.View.Name + ": " + f.lacks()
 			}
 		}
 	}

@@ -417,7 +417,7 @@ func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
 		return then(v1alpha1.HandStart)
 	}
 	if f.State != ProcessRunning {
-		return stay(WaitFirmly("member "+f.View.Name, "runs", f.why+note(f.Message)))
+		return stay(WaitFirmly("member "+f.View.Name, "runs", f.lacks()))
 	}
 	if f.ready != system.Yes && !w.Overridden("ready") {
 		if o := w.otherUnfit(f); o != nil {
@@ -428,7 +428,7 @@ func (w *walk) ready(f *fact) (Move, v1alpha1.HandPhase) {
 			m.Disruptive = true
 			return stay(m)
 		}
-		return stay(Wait("member "+f.View.Name, "ready", f.why+note(f.Message)))
+		return stay(Wait("member "+f.View.Name, "ready", f.lacks()))
 	}
 	if f.version == "" && !w.Overridden("version") {
 		return stay(Wait("member "+f.View.Name, "version", noVersion))

@@ -466,7 +466,7 @@ func (s *Scene) allGood() Move {
 			case f.Crashes >= crashLimit && f.ready != system.Yes:
 				return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
 			case f.ready != system.Yes && !s.Overridden("ready"):
-				return Wait(object, "ready", f.why+note(f.Message))
+				return Wait(object, "ready", f.lacks())
 			case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):
 				return Fail(v1alpha1.FaultCheck, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
 			case f.version == "" && !s.Overridden("version"):

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"slices"
+	"strings"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
@@ -117,6 +118,14 @@ type fact struct {
 
 // bad says that the member surely does not serve.
 func (f *fact) bad() bool { return f.ready == system.No }
+
+// lacks says why it is not ready, with what the platform adds to that.
+func (f *fact) lacks() string {
+	if strings.HasPrefix(f.Message, f.why) {
+		return f.Message
+	}
+	return f.why + note(f.Message)
+}
 
 // group is one component as the look shows it.
 type group struct {

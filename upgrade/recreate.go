@@ -119,7 +119,7 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 		case f.Crashes >= crashLimit && f.ready != system.Yes:
 			return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
 		case f.ready != system.Yes && !s.Overridden("ready"):
-			late = Wait(object, "ready", f.why+note(f.Message))
+			late = Wait(object, "ready", f.lacks())
 		case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):
 			return Fail(v1alpha1.FaultMember, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
 		default:

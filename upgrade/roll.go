@@ -149,7 +149,11 @@ func (w *walk) tell() {
 			n++
 		}
 	}
-	w.st.Message = fmt.Sprintf("%d of %d members updated", n, w.g.wantedCount())
+	what := "updated"
+	if w.backing {
+		what = "back"
+	}
+	w.st.Message = fmt.Sprintf("%d of %d members %s", n, w.g.wantedCount(), what)
 }
 
 // done says that this incarnation passed all checks.

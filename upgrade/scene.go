@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -216,15 +215,16 @@ func (s *Scene) Overridden(rule string) bool {
 	return false
 }
 
+// by says who asked, and why, in brackets.
 func by(who, why string) string {
-	var b strings.Builder
-	if who != "" {
-		b.WriteString(" of " + who)
+	text := who
+	if who != "" && why != "" {
+		text += ": "
 	}
-	if why != "" {
-		b.WriteString(": " + why)
+	if text += why; text == "" {
+		return ""
 	}
-	return b.String()
+	return " (" + text + ")"
 }
 
 const maxEvents = 200

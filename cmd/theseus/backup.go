@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -126,18 +126,27 @@ func shortName(n backup.Name) string {
 	return fmt.Sprintf("%s-%s-%s-%s", n.Cluster, n.From, n.To, n.Attempt)
 }
 
-// findBackup finds a backup by its name in the store, or by the journal's.
+// findBackup finds a backup by its name in the store, or by the journal's, which events, status and history show.
 func (a *app) findBackup(ctx context.Context, store *backup.Store, name string) (backup.Name, error) {
 	if n, err := backup.ParseName(name); err == nil {
 		return n, nil
 	}
-	entries, err := store.List(ctx, "")
+	clusters, err := store.Clusters(ctx)
 	if err != nil {
 		return backup.Name{}, err
 	}
-	for _, e := range entries {
-		if shortName(e.Name) == name || filepath.Base(e.Name.String()) == name {
-			return e.Name, nil
+	for _, cluster := range clusters {
+		if !strings.HasPrefix(name, cluster+"-") {
+			continue
+		}
+		entries, err := store.List(ctx, cluster)
+		if err != nil {
+			return backup.Name{}, err
+		}
+		for _, e := range entries {
+			if shortName(e.Name) == name {
+				return e.Name, nil
+			}
 		}
 	}
 	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"%s\" names them", name, store, a.command("backup", "NAME", "--list"))

@@ -159,7 +159,7 @@ func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade
 	return in, err
 }
 
-// planFor says what following a spec would do; nil: nothing. An error is a refusal: the user's mistake. again says that a
+// planFor says what following a spec would do, or of an attempt that is under way, what is left to do; nil: nothing. An error is a refusal: the user's mistake. again says that a
 // failed upgrade may be tried again.
 func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again bool) (*upgrade.Plan, error) {
 	in := upgrade.Input{Cluster: &v1alpha1.Cluster{Spec: *spec}, System: k.system, Systems: map[string]*system.System{k.system.Hash(): k.system}, Now: time.Now()}
@@ -173,8 +173,19 @@ func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again 
 	if again {
 		in.Cluster.Status.FailedTarget, in.Cluster.Status.FailedRevision = "", ""
 	}
+	at := in.Cluster.Status.Attempt
+	under := at != nil && !at.Phase.Ended()
+	if under && k.wouldSupersede(at, spec.Version) {
+		in.Cluster.Status.Attempt, under = nil, false
+	}
 	p, err := k.decide.Plan(in)
-	return p, inputError(err)
+	switch {
+	case err != nil || p == nil || !under:
+		return p, inputError(err)
+	case k.wouldGoBack(at, spec.Version):
+		return back(p, at), nil
+	}
+	return left(p, at), nil
 }
 
 // look is a fresh look at the members.
@@ -183,14 +194,15 @@ func (k *opened) look(ctx context.Context) (upgrade.Look, error) {
 	return in.Look, err
 }
 
-// refresh brings the counts up to a fresh look, where members can be asked from here. Nobody drives by it: what it would decide is dropped.
-func (k *opened) refresh(ctx context.Context) error {
+// refresh brings the counts up to a fresh look, where members can be asked from here, and returns the members. Nobody drives by it: what it
+// would decide is dropped.
+func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	in, err := k.input(ctx, nil)
 	if errors.Is(err, errOutside) {
-		return nil
+		return k.at.members(ctx), nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	now, st := k.decide.Decide(in).Status, &k.cluster.Status
 	st.Members, st.ReadyReplicas, st.Replicas = now.Members, now.ReadyReplicas, now.Replicas
@@ -201,7 +213,7 @@ func (k *opened) refresh(ctx context.Context) error {
 			}
 		}
 	}
-	return nil
+	return judged(&in, k.system), nil
 }
 
 // memberNames are the members that the spec asks for, in order.

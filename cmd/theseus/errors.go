@@ -122,6 +122,19 @@ func flagError(cmd *cobra.Command, err error) error {
 	return inputError(err)
 }
 
+// noneEmpty refuses flags that were given nothing, as by a variable that is not set: they would mean something else than they were given for.
+func noneEmpty(cmd *cobra.Command) error {
+	var err error
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		t, text := f.Value.Type(), f.Value.String()
+		empty := t == "string" && text == "" && f.Name != "reason" || t == "stringSlice" && text == "[]"
+		if empty && err == nil {
+			err = inputErrorf("--%s is empty; give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}
+
 func wantType(flag string) string {
 	switch flag {
 	case "int":

@@ -49,6 +49,41 @@ func (o *object) memberPods(ctx context.Context) ([]corev1.Pod, error) {
 	return pods.Items, o.problem(err)
 }
 
+// members are the pods, under the names by which the others reach them. Where one may not list pods, none is shown.
+func (o *object) members(ctx context.Context) []shownMember {
+	pods, err := o.memberPods(ctx)
+	if err != nil {
+		o.talkf("the members are not shown: %v", err)
+		return nil
+	}
+	var out []shownMember
+	for i := range pods {
+		p := &pods[i]
+		name, component := operator.MemberOf(p)
+		if name == "" {
+			continue
+		}
+		m := shownMember{Name: name, Component: component, Address: p.Status.PodIP, Process: strings.ToLower(string(p.Status.Phase))}
+		if p.Spec.Hostname != "" && p.Spec.Subdomain != "" {
+			m.Address = p.Spec.Hostname + "." + p.Spec.Subdomain + "." + p.Namespace + ".svc"
+		}
+		for _, c := range p.Spec.Containers {
+			for _, port := range c.Ports {
+				if c.Name != component || port.Name == "" {
+					continue
+				}
+				if m.Ports == nil {
+					m.Ports = map[string]int64{}
+				}
+				m.Ports[port.Name] = int64(port.ContainerPort)
+			}
+		}
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b shownMember) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
 func (o *object) atStake(deleteData bool) string {
 	what := fmt.Sprintf("stop all members of %s (%s) and delete its journal?", o.key.Name, o.where)
 	if deleteData {

@@ -35,12 +35,26 @@ func isFile(name string) bool {
 
 func unknownSystem(name string) error {
 	errs := system.Errors{}
+	errs.Add("spec.system", name, "no such System", nearestSystem(name))
+	return errs
+}
+
+// nearestSystem is what to write instead of a name that no System has.
+func nearestSystem(name string) string {
 	remedy := "name one of " + strings.Join(systems.List(), ", ") + ", or a file as ./" + name + ".yaml"
 	if near := system.Nearest(name, systems.List()); near != "" {
 		remedy = "did you mean " + near + "? " + remedy
 	}
-	errs.Add("spec.system", name, "no such System", remedy)
-	return errs
+	return remedy
+}
+
+// located adds file and line to an error about an object of a file.
+func located(o *manifest.Object, err error) error {
+	var errs system.Errors
+	if errors.As(err, &errs) {
+		return o.Locate(errs)
+	}
+	return err
 }
 
 func systemInFile(path string) (*system.System, error) {
@@ -76,11 +90,7 @@ func compile(file string, text []byte, name string) (*system.System, error) {
 
 func compileObject(o *manifest.Object) (*system.System, error) {
 	s, err := system.Compile(o.System)
-	var errs system.Errors
-	if errors.As(err, &errs) {
-		return nil, o.Locate(errs)
-	}
-	return s, err
+	return s, located(o, err)
 }
 
 func readBounded(path string) ([]byte, error) {
@@ -134,7 +144,7 @@ func readCluster(ctx context.Context, s site, path string) (*clusterFile, error)
 		}
 	}
 	if f.system, err = s.systemOf(ctx, path, objects, o.Cluster); err != nil {
-		return nil, err
+		return nil, located(o, err)
 	}
 	manifest.DefaultCluster(f.cluster)
 	if errs := append(manifest.ValidateCluster(f.cluster, f.system), manifest.ValidateHere(f.cluster)...); len(errs) > 0 {

@@ -146,6 +146,9 @@ func (m *machine) programOf(p *proposal, c *system.Component, version string) er
 		return nil
 	}
 	if _, err := local.FindProgram(m.programFolders(), process.Program); err != nil {
+		if meant := manifest.Meant(p.system, version); meant != "" {
+			return inputNext("did you mean "+meant+"?", "%s %s: its program %s: %w", c.Name(), version, process.Program, err)
+		}
 		return inputNext(fmt.Sprintf("put it into a folder of --programs or $THESEUS_PROGRAMS, or set spec.programs[%q].path", version),
 			"%s %s: its program %s: %w", c.Name(), version, process.Program, err)
 	}
@@ -205,6 +208,9 @@ func (m *process) look(ctx context.Context, s runner.Scene) (upgrade.Look, error
 	defer p.Close()
 	return p.Look(ctx, s)
 }
+
+// members are asked on this machine.
+func (m *process) members(context.Context) []shownMember { return nil }
 
 func (m *process) driver() string {
 	if d := m.state.Driver(); d != nil && d.PID != os.Getpid() {

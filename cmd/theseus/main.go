@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"os/signal"
@@ -84,14 +85,16 @@ Clusters live on this machine, or in a namespace of Kubernetes: where --context,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if err := a.oneSite(); err != nil {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := cmp.Or(noneEmpty(c), a.oneSite()); err != nil {
 				return err
 			}
 			a.began = true
 			return nil
 		},
 	}
+	root.Version = versionLine()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(a.in)
 	root.SetOut(a.out)

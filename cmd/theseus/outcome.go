@@ -129,6 +129,14 @@ func describe(at *v1alpha1.Attempt) string {
 	return "the rolling restart at " + at.To
 }
 
+// doing is what an attempt is at: "in the upgrade from 1.0.0 to 1.1.0".
+func doing(at *v1alpha1.Attempt) string {
+	if goingBack(at) {
+		return "while going back to " + baseVersion(at)
+	}
+	return "in " + describe(at)
+}
+
 // advice is the next thing to try for an attempt as it stands now; empty where there is nothing to do.
 func (k *opened) advice(at *v1alpha1.Attempt) string {
 	why, back, resume := k.command("history", k.name, "--events"), k.command("rollback", k.name), k.command("resume", k.name)
@@ -190,7 +198,7 @@ func (k *opened) interrupted(err error) error {
 	if at == nil {
 		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted", k.name), next: "see: " + status}
 	}
-	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted in %s; the members go on, and nothing is lost", k.name, describe(at)),
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted %s; the members go on, and nothing is lost", k.name, doing(at)),
 		next: fmt.Sprintf("to continue: %s; to see where it stands: %s", k.command("upgrade", k.name), status)}
 }
 

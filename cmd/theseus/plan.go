@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/manifest"
 	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
@@ -20,6 +21,7 @@ func newPlan(a *app) *cobra.Command {
 		Short: "Show what an upgrade would do, and change nothing",
 		Long: `Show the steps of an upgrade in order, what each waits for, how long it is
 likely to take, and where availability or a way back cannot be promised.
+Of an attempt that is under way it shows what is left to do, or to take back.
 Nothing is changed. On Kubernetes it asks the API server, and so the webhook,
 what it would say to the edit; members are not asked from outside.`,
 		Example: `  theseus plan kv --to 3.7.3
@@ -60,6 +62,9 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 		if err := k.mayGoTo(version, next); err != nil {
 			return nil, err
 		}
+		if err := checkSet(next, t.spec, f.set); err != nil {
+			return nil, err
+		}
 		// Without an attempt, what may change together is what the System says that the upgrade would take: planFor asks it.
 		if k.attempt() != nil {
 			if err := upgrade.CheckEdit(k.system, &k.cluster.Status, &k.cluster.Spec, t.spec); err != nil {
@@ -69,6 +74,13 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	}
 	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
 		return nil, k.refused(err)
+	}
+	if t.plan != nil && version != "" {
+		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version)} {
+			if text != "" {
+				t.plan.Warnings = append(t.plan.Warnings, text)
+			}
+		}
 	}
 	return t, nil
 }
@@ -88,6 +100,25 @@ func (k *opened) mayGoTo(version string, next *system.System) error {
 		return inputError(fmt.Errorf("--to: %w", err))
 	}
 	return nil
+}
+
+// checkSet refuses options and values of --set that there are not, before it is asked whether they may change together.
+func checkSet(next *system.System, spec *v1alpha1.ClusterSpec, set map[string]string) error {
+	for _, e := range next.CheckOptions(spec) {
+		if _, given := set[strings.TrimPrefix(e.Path, "spec.options.")]; given {
+			return inputError(fmt.Errorf("--set: %w", e))
+		}
+	}
+	return nil
+}
+
+// unlisted warns of a version that the System does not list.
+func unlisted(next *system.System, version string) string {
+	text := manifest.Unlisted(next, version)
+	if text != "" {
+		text = "--to: " + text
+	}
+	return text
 }
 
 func (t *target) warnings() []string {

@@ -114,7 +114,7 @@ func (p *progress) wait(w *v1alpha1.WaitingFor) {
 
 // until says when a wait becomes a failure.
 func until(w *v1alpha1.WaitingFor) string {
-	if w.Deadline == nil {
+	if w.Deadline == nil || w.Rule == "soak" { // which ends by itself
 		return ""
 	}
 	return ", until " + w.Deadline.Local().Format(time.TimeOnly) + " if nothing gets better"

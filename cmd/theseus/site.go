@@ -43,6 +43,8 @@ type access interface {
 	library() runner.Library
 	// look asks the members. It is errOutside where nobody here can reach them: then the status says all that is known.
 	look(ctx context.Context, s runner.Scene) (upgrade.Look, error)
+	// members are what the place knows of them where they cannot be asked; without what only they could say.
+	members(ctx context.Context) []shownMember
 	// driver is who drives the cluster now; empty where nobody does.
 	driver() string
 	// ask puts a request. The same id again is the same request.

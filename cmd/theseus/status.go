@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -18,14 +19,16 @@ func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [NAME]",
 		Short: "Show clusters, or one with its attempt and what it waits for",
-		Long: `Show all clusters, or one as a fresh look at its members shows it, with the attempt
-that runs or was the last one, and what it waits for. With --watch go on and
+		Long: `Show all clusters, or one as a fresh look at its members shows it: where they are
+reached, their versions and roles, the attempt that runs or was the last one, and
+what it waits for. On Kubernetes versions and roles are not asked for. With --watch go on and
 print what happens, until the attempt that runs, or the next one, has ended;
 with --json too, an event a line.`,
 		Example: `  theseus status
   theseus status kv
   theseus status kv --watch
   theseus status kv --json | jq .status.conditions
+  theseus status kv --json | jq -r '.members[] | "\(.address):\(.ports.client)"'
   theseus status kv --context lab --namespace prod
   theseus status --context lab --all-namespaces
   kubectl theseus status kv`,
@@ -64,13 +67,13 @@ func (a *app) statusOfAll(ctx context.Context) error {
 	all := []*v1alpha1.Cluster{}
 	var unread error
 	for _, at := range found {
-		c, err := loadWhole(ctx, at)
+		c, doing, err := a.seen(ctx, s, at)
 		if err != nil {
 			unread = firstError(unread, err)
 			rows = append(rows, []string{"?", at.name(), "?", "?", "?", "?", "?", cut(err.Error(), 100)})
 			continue
 		}
-		rows = append(rows, append([]string{c.Namespace}, row(c)...))
+		rows = append(rows, append([]string{c.Namespace}, row(c, doing)...))
 		all = append(all, c)
 	}
 	switch {
@@ -103,17 +106,38 @@ func firstError(a, b error) error {
 	return b
 }
 
-func loadWhole(ctx context.Context, at access) (*v1alpha1.Cluster, error) {
+// seen is a cluster with what it does now. Nobody writes down on this machine what happens while no command runs, so its members are asked; on
+// Kubernetes the operator has asked them.
+func (a *app) seen(ctx context.Context, s site, at access) (c *v1alpha1.Cluster, doing string, err error) {
 	if err := at.complete(); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return at.load(ctx)
+	if a.remote() {
+		c, err := at.load(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		return c, nowLine(&c.Status), nil
+	}
+	k := a.openedAt(s, at)
+	if err := k.reload(ctx); err != nil {
+		return nil, "", err
+	}
+	members, err := k.refresh(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	doing = nowLine(&k.cluster.Status)
+	if stopped(members) {
+		doing = strings.TrimPrefix(doing+"; stopped", "; ")
+	}
+	return k.cluster, doing, nil
 }
 
-func row(c *v1alpha1.Cluster) []string {
+func row(c *v1alpha1.Cluster, doing string) []string {
 	st := &c.Status
 	return []string{c.Name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
-		roughly(time.Since(c.CreationTimestamp.Time)), or(nowLine(st), "-")}
+		roughly(time.Since(c.CreationTimestamp.Time)), or(doing, "-")}
 }
 
 // statusOf prints one cluster as a fresh look shows it. The journal is not written.
@@ -122,14 +146,19 @@ func (a *app) statusOf(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := k.refresh(ctx); err != nil {
+	members, err := k.refresh(ctx)
+	if err != nil {
 		return err
 	}
 	if a.json {
-		a.printJSON(k.cluster)
+		a.printJSON(shownCluster{k.cluster, members})
 		return nil
 	}
-	k.printStatus()
+	k.printStatus(stopped(members))
+	k.printMembers(members)
+	if at := k.cluster.Status.Attempt; at != nil {
+		k.printAttempt(at)
+	}
 	return nil
 }
 
@@ -164,13 +193,16 @@ func (a *app) watchStatus(ctx context.Context, name string) error {
 	}
 }
 
-func (k *opened) printStatus() {
+func (k *opened) printStatus(stopped bool) {
 	cl, st := k.cluster, &k.cluster.Status
 	rows := [][]string{
 		{"cluster", cl.Name},
 		{"system", cl.Spec.System},
 		{"version", or(st.CurrentVersion, "none")},
 		{"members", fmt.Sprintf("%d of %d ready", st.ReadyReplicas, st.Replicas)},
+	}
+	if stopped {
+		rows[3][1] += "; all are stopped: " + k.command("up", "FILE") + " starts them"
 	}
 	if cl.Spec.Version != st.CurrentVersion {
 		rows = append(rows, []string{"desired", cl.Spec.Version})
@@ -183,14 +215,14 @@ func (k *opened) printStatus() {
 	}
 	if st.FailedTarget != "" {
 		rows = append(rows, []string{"failed", "the upgrade to " + st.FailedTarget + "; it is not tried again by itself"})
+		if applied := st.Applied; applied != nil && cl.Spec.Version != applied.Spec.Version && k.attempt() == nil {
+			rows = append(rows, []string{"", "to stay at " + applied.Spec.Version + ": " + k.command("upgrade", k.name, "--to", applied.Spec.Version)})
+		}
 	}
 	for _, o := range st.Overrides {
 		rows = append(rows, []string{"override", o.Rule + " until " + o.Until.Local().Format(time.TimeOnly)})
 	}
 	k.table(nil, append(rows, conditionRows(st)...))
-	if st.Attempt != nil {
-		k.printAttempt(st.Attempt)
-	}
 }
 
 // unreadyBecause is what the core says of a member that is not ready while no attempt runs; an attempt's wait says more.
@@ -208,7 +240,7 @@ func conditionRows(st *v1alpha1.ClusterStatus) [][]string {
 	var rows [][]string
 	for _, c := range st.Conditions {
 		if c.Type != v1alpha1.ConditionReady && c.Status == metav1.ConditionTrue {
-			rows = append(rows, []string{strings.ToLower(c.Type), strings.TrimSuffix(c.Reason+": "+cut(c.Message, 100), ": ")})
+			rows = append(rows, []string{strings.ToLower(c.Type), strings.TrimSuffix(c.Reason+": "+cut(c.Message, 400), ": ")})
 		}
 	}
 	return rows
@@ -228,7 +260,10 @@ func (k *opened) printAttempt(at *v1alpha1.Attempt) {
 	}
 	k.printf("\n")
 	if at.Failure != nil {
-		k.printf("  because of %s: %s\n", at.Failure.Object, strings.ReplaceAll(at.Failure.Message, "\n", "\n    "))
+		k.printf("  because of %s: %s\n", at.Failure.Object, strings.ReplaceAll(telling(at.Failure.Message), "\n", "\n    "))
+		if name, ok := strings.CutPrefix(at.Failure.Object, "member "); ok {
+			k.printf("  what it wrote: %s\n", k.command("logs", k.name, name))
+		}
 	} else if at.Rest != "" {
 		k.printf("  %s\n", at.Rest)
 	}
@@ -258,13 +293,17 @@ func phaseWord(p v1alpha1.AttemptPhase) string {
 func stepRow(st *v1alpha1.StepStatus) []string {
 	detail := st.Message
 	if h := st.Hand; h != nil {
-		detail += " " + h.Member + " " + strings.ToLower(string(h.Phase))
+		detail = strings.TrimPrefix(detail+", ", ", ") + h.Member + " " + strings.ToLower(string(h.Phase))
 	}
 	took := ""
 	if st.Begun != nil && st.Ended != nil {
 		took = roughly(st.Ended.Sub(st.Begun.Time))
 	}
-	return []string{"  " + mark(st.Phase), st.Name, strings.ToLower(string(st.Phase)), took, strings.TrimSpace(detail)}
+	phase := strings.ToLower(string(st.Phase))
+	if st.Kind == upgrade.KindBackup && st.Phase == v1alpha1.StepUndone {
+		phase = "kept"
+	}
+	return []string{"  " + mark(st.Phase), st.Name, phase, took, strings.TrimSpace(detail)}
 }
 
 func mark(p v1alpha1.StepPhase) string {

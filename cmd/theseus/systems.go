@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -71,7 +72,7 @@ func versionsShort(v []string) string {
 func (a *app) printSystemFile(name string) error {
 	text, err := systems.Load(name)
 	if err != nil {
-		return unknownSystem(name)
+		return noSuchSystem(name)
 	}
 	if a.json {
 		a.printJSON(map[string]string{"name": name, "file": string(text)})
@@ -81,7 +82,14 @@ func (a *app) printSystemFile(name string) error {
 	return nil
 }
 
+func noSuchSystem(name string) error {
+	return inputNext(nearestSystem(name), "there is no System %q", name)
+}
+
 func (a *app) showSystem(name string) error {
+	if !isFile(name) && !slices.Contains(systems.List(), name) {
+		return noSuchSystem(name)
+	}
 	s, err := known(name)
 	if err != nil {
 		return err

@@ -72,10 +72,18 @@ func (a *app) up(ctx context.Context, file string, flags upFlags) error {
 	for _, w := range f.warnings {
 		a.talkf("warning: %s", w)
 	}
+	if err := k.bringUp(ctx, p); err != nil || a.json {
+		return err
+	}
+	return k.tellEndpoints(ctx)
+}
+
+// bringUp makes the cluster, or has it follow what its file says now.
+func (k *opened) bringUp(ctx context.Context, p *proposal) (err error) {
 	if k.at != nil {
 		return k.accept(ctx, p, false, "")
 	}
-	if k.at, err = s.create(ctx, p); err != nil {
+	if k.at, err = k.site.create(ctx, p); err != nil {
 		return err
 	}
 	return k.driveTo(ctx, wantEnd, nil)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"theseus.dev/api/v1alpha1"
 )
 
 type upgradeFlags struct {
@@ -95,6 +97,9 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 	}
 	for _, w := range p.warnings() {
 		k.talkf("warning: %s", w)
+	}
+	if at := k.attempt(); notTaken(at, f.to) != "" && at.Phase == v1alpha1.PhaseRollingBack {
+		return k.driveTo(ctx, wantEnd, nil)
 	}
 	want := p.proposal(k)
 	want.force = f.force

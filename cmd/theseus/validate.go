@@ -103,7 +103,7 @@ func validateFile(ctx context.Context, site site, path string, more func(context
 		} else {
 			s, err := site.systemOf(ctx, path, objects, o.Cluster)
 			if err != nil {
-				return nil, err
+				return nil, located(o, err)
 			}
 			manifest.DefaultCluster(o.Cluster)
 			if errs := manifest.ValidateCluster(o.Cluster, s); len(errs) > 0 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -24,8 +25,12 @@ func newVersion(a *app) *cobra.Command {
 				a.printJSON(v)
 				return nil
 			}
-			a.printf("theseus %s (%s, journal %d, %s)\n", release, runtime.Version(), v1alpha1.JournalVersion, v1alpha1.GroupVersion)
+			a.printf("%s\n", versionLine())
 			return nil
 		},
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("theseus %s (%s, journal %d, %s)", release, runtime.Version(), v1alpha1.JournalVersion, v1alpha1.GroupVersion)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,9 +14,10 @@ type story struct {
 	begun map[string]time.Time // what is under way, by what it is about
 	back  bool                 // the attempt goes back: steps are undone
 	fault string               // what was last said to have failed
+	told  map[string]bool      // what the step does again and again, once it was said
 }
 
-func newStory() *story { return &story{begun: map[string]time.Time{}} }
+func newStory() *story { return &story{begun: map[string]time.Time{}, told: map[string]bool{}} }
 
 // line is one line of a story.
 type line struct {
@@ -37,7 +39,7 @@ var hops = strings.NewReplacer(" in 1 hop(s)", "", "hop(s)", "hops")
 
 // tell is the next line.
 func (s *story) tell(e v1alpha1.Event) line {
-	l := line{about: subject(e.Object), text: hops.Replace(strings.TrimSpace(e.Message)), bad: e.Warning}
+	l := line{about: subject(e.Object), text: telling(hops.Replace(strings.TrimSpace(e.Message))), bad: e.Warning}
 	switch e.Reason {
 	case "AttemptStarted", "HopStarted":
 		s.begin(e, oneStep, wholeAttempt)
@@ -47,7 +49,7 @@ func (s *story) tell(e v1alpha1.Event) line {
 		s.begin(e, oneStep)
 		l.text = "going back: " + s.once(strings.TrimPrefix(l.text, "failure: "))
 	case "Failed":
-		s.fault = strings.TrimSpace(e.Message)
+		s.fault = telling(strings.TrimSpace(e.Message))
 	case "Paused", "Stopped":
 		l.text = s.once(l.text)
 		if word := strings.ToLower(e.Reason); !strings.HasPrefix(l.text, word) {
@@ -65,6 +67,9 @@ func (s *story) tell(e v1alpha1.Event) line {
 		_, l.detail = s.begun[l.about] // a stop said so
 	case string(v1alpha1.ActStop), string(v1alpha1.ActRun), string(v1alpha1.ActBackup), string(v1alpha1.ActGrow), string(v1alpha1.ActShrink):
 		s.begin(e, l.about)
+		if strings.HasPrefix(l.text, "bring about: ") { // until it holds; the wait says how much is left
+			l.detail, s.told[l.text] = s.told[l.text], true
+		}
 	case "BackedUp":
 		l.about, l.text = "backup", strings.TrimPrefix(l.about, "backup ")+": "+l.text
 	}
@@ -81,13 +86,16 @@ func (s *story) tell(e v1alpha1.Event) line {
 
 func (s *story) step(e v1alpha1.Event, l *line) {
 	what := "done"
-	if s.back {
+	if s.back && l.about == "backup" {
+		what = "kept"
+	} else if s.back {
 		what = "undone"
 	} else if l.text != "" {
 		what += ": " + l.text
 	}
 	l.detail = strings.HasPrefix(l.about, "configure ") || s.back && !strings.HasPrefix(l.about, "roll ") && !strings.HasPrefix(l.about, "move ")
 	l.text = what + s.took(e, oneStep)
+	clear(s.told)
 	s.begin(e, oneStep)
 }
 
@@ -125,6 +133,29 @@ func (s *story) once(text string) string {
 		return "because of that"
 	}
 	return text
+}
+
+// tellingLines is how many lines of a member's log are shown where somebody watches.
+const tellingLines = 3
+
+// telling shortens a message that ends with what a member wrote before it ended: to the lines in which it says why, if there are any, else to its last.
+// The error at the end of a command, --json and theseus logs have all.
+func telling(text string) string {
+	first, rest, _ := strings.Cut(text, "\n")
+	lines := strings.Split(rest, "\n")
+	if len(lines) <= tellingLines {
+		return text
+	}
+	from := len(lines) - tellingLines
+	if i := slices.IndexFunc(lines, saysWhy); i >= 0 {
+		from = i
+	}
+	return strings.Join(append([]string{first}, lines[from:min(len(lines), from+tellingLines)]...), "\n")
+}
+
+func saysWhy(line string) bool {
+	line = strings.ToLower(line)
+	return strings.HasPrefix(line, "panic:") || strings.HasPrefix(line, "fatal") || strings.Contains(line, `"level":"fatal"`) || strings.Contains(line, `"level":"panic"`)
 }
 
 // subject is what an event or a wait is about, without the word for its sort.
@@ -172,7 +203,7 @@ func heading(at *v1alpha1.Attempt) string {
 	if at.Kind == v1alpha1.AttemptUpgrade {
 		text = at.From + " → " + at.To
 	}
-	if at.Phase == v1alpha1.PhaseRollingBack || at.Resume == v1alpha1.PhaseRollingBack {
+	if goingBack(at) {
 		text = "going back to " + baseVersion(at)
 	}
 	return text
@@ -193,7 +224,7 @@ func stepWords(step *v1alpha1.StepStatus) string {
 func waitText(w *v1alpha1.WaitingFor) string {
 	text := subject(w.Object) + ": " + w.Rule
 	if w.Message != "" && w.Message != w.Rule {
-		text += " (" + w.Message + ")"
+		text += " (" + telling(w.Message) + ")"
 	}
 	if w.Left != "" {
 		text += ", " + w.Left + " left"

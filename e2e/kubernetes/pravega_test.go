@@ -92,8 +92,8 @@ func TestPravega(t *testing.T) {
 	if e := bar.Status.Attempt.Failure; e == nil || e.Reason != "CrashLoop" || !strings.Contains(e.Object, "controller") || !strings.Contains(e.Message, "as the control file says") {
 		t.Errorf("it failed because of %+v, want the controller that restarts, with its last words", e)
 	}
-	c.contains("RollingBack", f.shows(condition(v1alpha1.ConditionRollingBack)), "UpdatingController: 0 of 2 members updated", "UpdatingSegmentstore: 0 of 3 members updated",
-		"UpdatingSegmentstore: 1 of 3 members updated", "UpdatingSegmentstore: 2 of 3 members updated")
+	c.contains("RollingBack", f.shows(condition(v1alpha1.ConditionRollingBack)), "UpdatingController: 0 of 2 members back", "UpdatingSegmentstore: 0 of 3 members back",
+		"UpdatingSegmentstore: 1 of 3 members back", "UpdatingSegmentstore: 2 of 3 members back")
 	if got := c.options("bar-segmentstore-0"); strings.Contains(got, "UseContainerSupport") {
 		t.Errorf("the segment store went back and kept the new options: %s", got)
 	}

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"theseus.dev/backup"
+	"theseus.dev/backup/cloud"
+)
+
+// A backup is found by the name that events, status and history show, and by the one that backup --list shows.
+func TestFindBackup(t *testing.T) {
+	store, err := cloud.Open(t.Context(), "file://"+t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var long []string
+	for i, cluster := range []string{"kv", "kv-3.5.35"} { // one name begins as the other one's backups do
+		n := backup.Name{Cluster: cluster, From: "3.5.35", To: "3.6.16", Attempt: "a3-20", Kind: backup.Auto, Time: time.Date(2026, 1, 2, 3, 4, i, 0, time.UTC)}
+		if _, err := store.Put(t.Context(), n, backup.FromStream(strings.NewReader("x")), backup.About{}); err != nil {
+			t.Fatal(err)
+		}
+		long = append(long, n.String())
+	}
+	a := &app{}
+	for given, want := range map[string]string{
+		"kv-3.5.35-3.6.16-a3-20":        long[0],
+		"kv-3.5.35-3.5.35-3.6.16-a3-20": long[1],
+		long[0]:                         long[0],
+	} {
+		if got, err := a.findBackup(t.Context(), store, given); err != nil || got.String() != want {
+			t.Errorf("%s: got %s, %v; want %s", given, got, err, want)
+		}
+	}
+	if _, err := a.findBackup(t.Context(), store, "kv-3.5.35-3.6.16-a3-21"); codeOf(err) != exitInput {
+		t.Errorf("one that is not there: got %v", err)
+	}
+}

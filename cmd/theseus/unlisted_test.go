@@ -1,0 +1,62 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"theseus.dev/api/v1alpha1"
+)
+
+// A version that the System allows and does not list is warned of before anything begins.
+func TestUnlistedVersion(t *testing.T) {
+	etcd, err := known("etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := running("3.6.16")
+	c.Spec.System = "etcd"
+	c.Spec.Components = map[string]v1alpha1.ComponentSpec{"etcd": c.Spec.Components["standin"]}
+	c.Spec.Backup = &v1alpha1.BackupPlace{URL: "file:///backups"}
+	c.Status.Applied = &v1alpha1.Pinned{Spec: *c.Spec.DeepCopy(), System: v1alpha1.SystemRef{Name: etcd.Name(), Hash: etcd.Hash()}}
+	k := newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	for to, want := range map[string]string{"3.7.9": "is not listed by etcd: nobody says that it works", "3.7.3": ""} {
+		p, err := k.planTo(t.Context(), wish{to: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(p.warnings(), " ")
+		if want != "" && !strings.Contains(got, want) || want == "" && strings.Contains(got, "listed") {
+			t.Errorf("%s: warnings %q, want %q", to, got, want)
+		}
+	}
+}
+
+// An option or a value that there is not is named as such, and not as one that comes at the wrong time.
+func TestUnknownOptionInSet(t *testing.T) {
+	c := applied(t, running("1.0.0"))
+	k := newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	_, err := k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"controll": "x"}})
+	if codeOf(err) != exitInput || !strings.Contains(err.Error(), "--set: spec.options.controll") || strings.Contains(err.Error(), "together") {
+		t.Errorf("got %v", err)
+	}
+	k = newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	if _, err = k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"control": "x"}}); err == nil || !strings.Contains(err.Error(), "together") {
+		t.Errorf("an option that there is: got %v", err)
+	}
+}
+
+// A program that is not there has a version that may be a mistake.
+func TestProgramOfUnlistedVersion(t *testing.T) {
+	etcd, err := known("etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("THESEUS_PROGRAMS", t.TempDir())
+	m := &machine{app: &app{}}
+	c := running("3.6.16")
+	err = m.permit(t.Context(), &proposal{name: "si", spec: &c.Spec, system: etcd, versions: []string{"3.7"}})
+	if got := (&app{began: true}).explain(nil, err); got.Next != "did you mean 3.7.3?" || got.ExitCode != exitInput {
+		t.Errorf("got %+v", got)
+	}
+}
