@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
 	"theseus.dev/api/v1alpha1"
 )
 
@@ -36,8 +37,8 @@ func TestUnlistedVersion(t *testing.T) {
 func TestUnknownOptionInSet(t *testing.T) {
 	c := applied(t, running("1.0.0"))
 	k := newTown(t, interceptor.Funcs{}, c).opened(t, "si")
-	_, err := k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"controll": "x"}})
-	if codeOf(err) != exitInput || !strings.Contains(err.Error(), "--set: spec.options.controll") || strings.Contains(err.Error(), "together") {
+	_, err := k.planTo(t.Context(), wish{to: "1.1.0", set: map[string]string{"pace": "x"}})
+	if codeOf(err) != exitInput || !strings.Contains(err.Error(), "--set: spec.options.pace") || strings.Contains(err.Error(), "together") {
 		t.Errorf("got %v", err)
 	}
 	k = newTown(t, interceptor.Funcs{}, c).opened(t, "si")
