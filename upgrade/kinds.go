@@ -455,6 +455,7 @@ func (s *Scene) allGood() Move {
 			object := "member " + f.View.Name
 			switch {
 			case !f.expected:
+				continue
 			case f.Revision != "" && f.Revision != rev:
 				return WaitFirmly(object, "revision", "it has another revision than the wanted one")
 			case f.Broken != "" && f.Revision == rev:
@@ -467,15 +468,27 @@ func (s *Scene) allGood() Move {
 				return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
 			case f.ready != system.Yes && !s.Overridden("ready"):
 				return Wait(object, "ready", f.lacks())
-			case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):
-				return Fail(v1alpha1.FaultCheck, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
-			case f.version == "" && !s.Overridden("version"):
-				return Wait(object, "version", noVersion)
+			}
+			if m := s.runs(f, version); m.Kind != MoveDone {
+				return m
 			}
 		}
 		if m := s.settle(g); m.Kind != MoveDone {
 			return m
 		}
+	}
+	return Done()
+}
+
+// runs waits until a member says that it runs a version.
+func (s *Scene) runs(f *fact, version string) Move {
+	object := "member " + f.View.Name
+	switch {
+	case s.Overridden("version"):
+	case f.version == "":
+		return Wait(object, "version", noVersion)
+	case !s.sys.SameVersion(f.version, version):
+		return Fail(v1alpha1.FaultCheck, object, "WrongVersion", "it says that it runs "+f.version+", not "+version)
 	}
 	return Done()
 }
