@@ -139,9 +139,17 @@ func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error 
 		err = r.beginWork(ctx, job, placeOf(b, &order.Spec))
 	}
 	if err != nil {
-		return err
+		return r.waits(ctx, b, err)
 	}
 	return r.started(ctx, b, order)
+}
+
+// waits says why a Backup cannot begin, which is tried again.
+func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why error) error {
+	if errors.As(why, new(refusal)) || !set(b, v1alpha1.ConditionStarted, metav1.ConditionFalse, "Waiting", why.Error()) {
+		return why
+	}
+	return errors.Join(why, r.API.Status().Update(ctx, b))
 }
 
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
@@ -152,8 +160,8 @@ func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, orde
 	return r.API.Status().Update(ctx, b)
 }
 
-func set(b *v1alpha1.Backup, kind string, status metav1.ConditionStatus, reason, message string) {
-	meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bounded(message), ObservedGeneration: b.Generation})
+func set(b *v1alpha1.Backup, kind string, status metav1.ConditionStatus, reason, message string) (changed bool) {
+	return meta.SetStatusCondition(&b.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: bounded(message), ObservedGeneration: b.Generation})
 }
 
 func placeOf(b *v1alpha1.Backup, spec *v1alpha1.ClusterSpec) *v1alpha1.BackupPlace {

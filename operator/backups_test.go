@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
+	"theseus.dev/upgrade"
 )
 
 // TestBackupOfAHop is made once, in the place of the attempt, and is kept as long as the policy says then.
@@ -30,5 +32,28 @@ func TestBackupOfAHop(t *testing.T) {
 	}
 	if b.Spec.TTL == nil || b.Spec.TTL.Duration != time.Hour || b.Spec.Place.Claim != "disk" || b.Spec.Attempt != "a3-7" || b.Spec.To != "3.6.0" {
 		t.Errorf("the backup is %+v", b.Spec)
+	}
+}
+
+// TestBackupThatCannotBegin says why, where who waits for it reads that, and says it once.
+func TestBackupThatCannotBegin(t *testing.T) {
+	b := &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "b"}}
+	api := fakeAPI(t, b)
+	why := errors.New("no ready member to take the backup from; kv-0: ca.crt holds no PEM certificate")
+	versions := map[string]bool{}
+	for range 2 {
+		if err := api.Get(t.Context(), client.ObjectKeyFromObject(b), b); err != nil {
+			t.Fatal(err)
+		}
+		if err := (&BackupReconciler{&Reconciler{API: api, Live: api}}).waits(t.Context(), b, why); !errors.Is(err, why) {
+			t.Fatalf("got %v, want that it is tried again because of %v", err, why)
+		}
+		versions[b.ResourceVersion] = true
+	}
+	if got := backupOutcome(b); got.Phase != upgrade.Underway || got.Message != why.Error() {
+		t.Errorf("the outcome is %+v, want that it waits because of %v", got, why)
+	}
+	if len(versions) != 1 {
+		t.Errorf("the same reason was written %d times", len(versions))
 	}
 }

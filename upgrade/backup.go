@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"errors"
 
 	"theseus.dev/api/v1alpha1"
@@ -20,13 +21,15 @@ func BackupMember(sys *system.System, c *v1alpha1.Cluster, look *Look) (system.M
 		}
 	}
 	var chosen *system.Member
+	first := "" // why the first one is not ready
 	for i := range look.Members {
 		m := &look.Members[i]
 		if m.View.Component != comp.Name() || m.State != ProcessRunning {
 			continue
 		}
 		sc := system.Scope{Cluster: c.Name, M: &m.View, All: all, Options: sys.Options(&c.Spec)}
-		if ready, _ := comp.Ready(&sc); ready != system.Yes {
+		if ready, why := comp.Ready(&sc); ready != system.Yes {
+			first = cmp.Or(first, "; "+m.View.Name+": "+lacks(why, m.Message))
 			continue
 		}
 		role, _ := comp.Role(&sc)
@@ -36,7 +39,7 @@ func BackupMember(sys *system.System, c *v1alpha1.Cluster, look *Look) (system.M
 		}
 	}
 	if chosen == nil {
-		return system.Member{}, nil, errors.New("no ready member to take the backup from")
+		return system.Member{}, nil, errors.New("no ready member to take the backup from" + first)
 	}
 	bare := make([]*system.Member, len(all))
 	for i, m := range all {

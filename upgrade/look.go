@@ -120,11 +120,13 @@ type fact struct {
 func (f *fact) bad() bool { return f.ready == system.No }
 
 // lacks says why it is not ready, with what the platform adds to that.
-func (f *fact) lacks() string {
-	if strings.HasPrefix(f.Message, f.why) {
-		return f.Message
+func (f *fact) lacks() string { return lacks(f.why, f.Message) }
+
+func lacks(why, message string) string {
+	if strings.HasPrefix(message, why) {
+		return message
 	}
-	return f.why + note(f.Message)
+	return why + note(message)
 }
 
 // group is one component as the look shows it.
