@@ -273,7 +273,7 @@ func (w *relocation) good() Move {
 		case w.outdated(f):
 			m = w.replace(f)
 		case f.ready != system.Yes && !w.Overridden("ready"):
-			m = Wait(object, "ready", f.why+note(f.Message))
+			m = Wait(object, "ready", f.lacks())
 		case f.version == "" && !w.Overridden("version"):
 			m = Wait(object, "version", noVersion)
 		}

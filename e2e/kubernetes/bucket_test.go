@@ -17,7 +17,6 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
@@ -71,13 +70,7 @@ func TestBucket(t *testing.T) {
 	must(t, c.any.Resource(backups).Namespace(c.namespace).Delete(t.Context(), "b", metav1.DeleteOptions{}))
 	kept := len(store.keys())
 	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1s}}")
-	c.eventually("the backup is gone", func(ctx context.Context) error {
-		_, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, "short", metav1.GetOptions{})
-		if errors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("it is there, or %w", err)
-	})
+	c.backupGone("short")
 	if now := store.keys(); len(now) != kept {
 		t.Errorf("the bucket has %q; want the %d objects that one deleted by hand leaves", now, kept)
 	}

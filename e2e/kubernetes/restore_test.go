@@ -71,13 +71,7 @@ func TestRestore(t *testing.T) {
 	// What a Backup stored goes with it when its time is over, and nothing else does.
 	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1s}}")
 	short := c.backup("short")
-	c.eventually("the backup is gone", func(ctx context.Context) error {
-		_, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, "short", metav1.GetOptions{})
-		if errors.IsNotFound(err) {
-			return nil
-		}
-		return fmt.Errorf("it is there, or %w", err)
-	})
+	c.backupGone("short")
 	const from = "{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: NAME}, spec: {cluster: NAME, from: {place: {url: 'file:///backups', claim: backups}, name: STORED}}}"
 	for name, stored := range map[string]string{"gone": short.Status.Name, "kv3": b.Status.Name} {
 		c.apply(from, "NAME", name, "STORED", stored)
@@ -110,6 +104,18 @@ func (c *cluster) backup(name string) *v1alpha1.Backup {
 		return err
 	})
 	return b
+}
+
+// backupGone waits until the time of a Backup is over and it has gone.
+func (c *cluster) backupGone(name string) {
+	c.t.Helper()
+	c.eventually("the backup is gone", func(ctx context.Context) error {
+		_, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
+		if errors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("it is there, or %w", err)
+	})
 }
 
 func (c *cluster) restore(name, condition string) *v1alpha1.Restore {
