@@ -17,7 +17,7 @@ SERVERS := bin/servers
 # In order, one at a time: go itself keeps the processors busy, and the lines
 # that say what is being built stay in order.
 .NOTPARALLEL:
-.PHONY: help demo test test-quick test-simulator test-e2e test-kubernetes e2e test-long bench lint build generate install servers clean
+.PHONY: help image demo test test-quick test-simulator test-e2e test-kubernetes e2e test-long bench lint build generate install servers clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,12 @@ bin/controller-gen: tools/controller-gen/go.mod tools/controller-gen/go.sum
 install: build ## put theseus into PREFIX/bin (/usr/local)
 	install -D -m 0755 bin/theseus $(DESTDIR)$(PREFIX)/bin/theseus
 	ln -sf theseus $(DESTDIR)$(PREFIX)/bin/kubectl-theseus
+
+# What builds images, and what the image is called.
+DOCKER ?= docker
+IMAGE ?= theseus:dev
+image: ## build the image of the operator, IMAGE=registry.example.com/theseus:0.1.0
+	$(DOCKER) build --tag $(IMAGE) .
 
 demo: build servers ## upgrade a real etcd under load, and take a broken version back
 	@bin/theseus demo

@@ -28,14 +28,15 @@ import (
 	"theseus.dev/operator/admission"
 )
 
+const helm = "../bin/helm"
+
 // render gives the objects of the chart with these values, each read strictly as what it says it is.
 func render(t *testing.T, set ...string) []client.Object {
 	t.Helper()
-	const helm = "../bin/helm"
 	if _, err := os.Stat(helm); err != nil {
 		t.Fatalf("%v: run \"make bin/helm\"", err)
 	}
-	args := []string{"template", "theseus", "theseus", "--namespace", "ops"}
+	args := []string{"template", "theseus", "theseus", "--namespace", "ops", "--set", "image.repository=registry.test/theseus"}
 	for _, s := range set {
 		args = append(args, "--set", s)
 	}
@@ -350,6 +351,14 @@ func TestCRDs(t *testing.T) {
 				t.Errorf("%s is not in %s as it is: run \"make generate\" (%v)", file, way[1], err)
 			}
 		}
+	}
+}
+
+// TestRepository shows that nothing is pulled from a place that nobody named.
+func TestRepository(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), helm, "template", "theseus", "theseus").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "image.repository is needed") {
+		t.Errorf("got error %v\n%s", err, out)
 	}
 }
 

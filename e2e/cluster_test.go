@@ -61,7 +61,7 @@ func newCluster(t testing.TB, s setup) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.env = append(os.Environ(), "THESEUS_HOME="+c.path("home"), "THESEUS_PROGRAMS="+or(s.programs, programs), "THESEUS_FAULTS="+c.path("faults"))
+	c.setEnv(or(s.programs, programs))
 	c.control(s.control)
 	c.write("cluster.yaml", fmt.Sprintf(`
 apiVersion: theseus.dev/v1alpha1
@@ -95,6 +95,12 @@ func or(s, instead string) string {
 		return instead
 	}
 	return s
+}
+
+// setEnv sets the environment of all processes of the cluster. Thousands of them live for a second only, and half of the processor that
+// a start takes are two collections of garbage: hence GOGC.
+func (c *cluster) setEnv(programs string) {
+	c.env = append(os.Environ(), "GOGC=400", "THESEUS_HOME="+c.path("home"), "THESEUS_PROGRAMS="+programs, "THESEUS_FAULTS="+c.path("faults"))
 }
 
 func (c *cluster) path(elem ...string) string {
@@ -424,7 +430,7 @@ func (w *writer) put(hosts []string, n int, key, value string) bool {
 		select {
 		case <-w.stop:
 			return false
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		}
 		q, err := http.NewRequest(http.MethodPut, "http://"+hosts[try%len(hosts)]+"/kv/"+key, strings.NewReader(value))
 		if err != nil {

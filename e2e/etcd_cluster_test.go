@@ -72,7 +72,7 @@ func newEtcd(t testing.TB, s etcdSetup) *etcdCluster {
 	}
 	c.cluster = &cluster{TB: t, name: fmt.Sprintf("kv%d-%d", os.Getpid(), clusters.Add(1)), dir: folder(t), component: "etcd", patience: 5 * time.Minute}
 	c.make("home", "faults", "backups")
-	c.env = append(os.Environ(), "THESEUS_HOME="+c.path("home"), "THESEUS_PROGRAMS="+programs, "THESEUS_FAULTS="+c.path("faults"))
+	c.setEnv(programs)
 	c.system(s.system)
 	c.write("cluster.yaml", c.file(c.name, s))
 	t.Cleanup(c.end)

@@ -38,7 +38,7 @@ func play(t *testing.T, component, port, spec string, programs ...string) *playe
 			t.Fatal(err)
 		}
 	}
-	c.env = append(os.Environ(), "THESEUS_HOME="+c.path("home"), "THESEUS_PROGRAMS="+c.path("programs"), "THESEUS_FAULTS="+c.path("faults"))
+	c.setEnv(c.path("programs"))
 	c.control("")
 	c.text = strings.NewReplacer("DIR", c.dir, "NAME", c.name, "CONTROL", c.path("control.json")).Replace(spec)
 	c.write("cluster.yaml", c.text)

@@ -43,6 +43,9 @@ func (s *Scene) count() {
 			} else {
 				st.Members.Unready = append(st.Members.Unready, f.View.Name)
 			}
+			if f.version != "" || f.role != "" {
+				st.Members.Said = append(st.Members.Said, v1alpha1.MemberSaid{Name: f.View.Name, Version: f.version, Role: f.role})
+			}
 			if f.version != "" && (lowest == "" || s.sys.Compare(f.version, lowest) < 0) {
 				lowest = f.version
 			}

@@ -257,7 +257,7 @@ type UpgradePolicy struct {
 	Edits EditPolicy `json:"edits,omitempty"`
 }
 
-// MemberNames are members by readiness.
+// MemberNames are members by readiness, and what they say of themselves.
 type MemberNames struct {
 	// Ready are the members that are ready to serve.
 	// +optional
@@ -265,4 +265,21 @@ type MemberNames struct {
 	// Unready are the others.
 	// +optional
 	Unready []string `json:"unready,omitempty"`
+	// Said is what each member last said of itself. One that does not answer is not among them.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	Said []MemberSaid `json:"said,omitempty"`
+}
+
+// MemberSaid is what a member says of itself, as the System's expressions read its answers.
+type MemberSaid struct {
+	// Name of the member. Example: kv-etcd-0.
+	Name string `json:"name"`
+	// Version that it runs.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Role that it has now, such as leader.
+	// +optional
+	Role string `json:"role,omitempty"`
 }

@@ -199,7 +199,7 @@ func (k *opened) look(ctx context.Context) (upgrade.Look, error) {
 func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	in, err := k.input(ctx, nil)
 	if errors.Is(err, errOutside) {
-		return k.at.members(ctx), nil
+		return saying(k.at.members(ctx), k.cluster.Status.Members.Said), nil
 	}
 	if err != nil {
 		return nil, err

@@ -62,6 +62,17 @@ func judged(in *upgrade.Input, sys *system.System) []shownMember {
 	return out
 }
 
+// saying are the members with what they said to who drives them.
+func saying(members []shownMember, said []v1alpha1.MemberSaid) []shownMember {
+	for i := range members {
+		m := &members[i]
+		if j := slices.IndexFunc(said, func(s v1alpha1.MemberSaid) bool { return s.Name == m.Name }); j >= 0 {
+			m.Version, m.Role = said[j].Version, said[j].Role
+		}
+	}
+	return members
+}
+
 // printMembers is a row for each member.
 func (k *opened) printMembers(members []shownMember) {
 	if len(members) == 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,11 +42,15 @@ var hops = strings.NewReplacer(" in 1 hop(s)", "", "hop(s)", "hops")
 func (s *story) tell(e v1alpha1.Event) line {
 	l := line{about: subject(e.Object), text: telling(hops.Replace(strings.TrimSpace(e.Message))), bad: e.Warning}
 	switch e.Reason {
-	case "AttemptStarted", "HopStarted":
+	case "AttemptStarted":
+		clear(s.begun)
 		s.begin(e, oneStep, wholeAttempt)
 		s.back, s.fault = false, ""
+	case "HopStarted":
+		s.begin(e, oneStep)
 	case "RollingBack":
 		s.back = true
+		maps.DeleteFunc(s.begun, func(about string, _ time.Time) bool { return about != wholeAttempt }) // what went forward did not end
 		s.begin(e, oneStep)
 		l.text = "going back: " + s.once(strings.TrimPrefix(l.text, "failure: "))
 	case "Failed":
@@ -56,6 +61,7 @@ func (s *story) tell(e v1alpha1.Event) line {
 			l.text = word + ": " + l.text
 		}
 	case "Resumed":
+		s.begin(e, oneStep)
 		l.text = "going on"
 	case "StepDone":
 		s.step(e, &l)
@@ -65,8 +71,9 @@ func (s *story) tell(e v1alpha1.Event) line {
 		l.detail = true
 	case string(v1alpha1.ActStart):
 		_, l.detail = s.begun[l.about] // a stop said so
-	case string(v1alpha1.ActStop), string(v1alpha1.ActRun), string(v1alpha1.ActBackup), string(v1alpha1.ActGrow), string(v1alpha1.ActShrink):
+	case string(v1alpha1.ActStop), string(v1alpha1.ActGrow), string(v1alpha1.ActShrink):
 		s.begin(e, l.about)
+	case string(v1alpha1.ActRun):
 		if strings.HasPrefix(l.text, "bring about: ") { // until it holds; the wait says how much is left
 			l.detail, s.told[l.text] = s.told[l.text], true
 		}
@@ -108,10 +115,10 @@ func ended(text string, phase v1alpha1.AttemptPhase) string {
 	return what + ": " + phaseWord(phase) + ", at " + at
 }
 
-// begin notes since when things are under way; what is already keeps its time, but for steps and attempts.
+// begin notes since when things are under way; what is already keeps its time, but for steps.
 func (s *story) begin(e v1alpha1.Event, about ...string) {
 	for _, a := range about {
-		if _, ok := s.begun[a]; !ok || a == oneStep || a == wholeAttempt {
+		if _, ok := s.begun[a]; !ok || a == oneStep {
 			s.begun[a] = e.At.Time
 		}
 	}

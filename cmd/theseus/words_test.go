@@ -53,3 +53,34 @@ func TestUntil(t *testing.T) {
 		t.Errorf("ready: got %q", got)
 	}
 }
+
+// How long something took counts from its own beginning: not from that of an attempt before it, of the way forward
+// when it is on the way back, or of the last hop when all hops are meant.
+func TestTook(t *testing.T) {
+	at := func(seconds int64, reason, object string) v1alpha1.Event {
+		return v1alpha1.Event{At: metav1.Unix(seconds, 0), Reason: reason, Object: object}
+	}
+	stop, replaced := string(v1alpha1.ActStop), "MemberReplaced"
+	for name, test := range map[string]struct {
+		events []v1alpha1.Event
+		want   string // of the last one
+	}{
+		"a member":             {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(10, stop, "member a"), at(13, replaced, "member a")}, "(3s)"},
+		"a member tried again": {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(10, stop, "member a"), at(12, stop, "member a"), at(15, replaced, "member a")}, "(5s)"},
+		"a hook before":        {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(1, string(v1alpha1.ActRun), "member a"), at(12, stop, "member a"), at(15, replaced, "member a")}, "(3s)"},
+		"a new attempt":        {[]v1alpha1.Event{at(0, stop, "member a"), at(100, "AttemptStarted", ""), at(110, stop, "member a"), at(113, replaced, "member a")}, "(3s)"},
+		"the way back":         {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(5, stop, "member a"), at(100, "RollingBack", ""), at(110, stop, "member a"), at(113, replaced, "member a")}, "(3s)"},
+		"a step":               {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(5, "StepDone", "step preflight"), at(12, "StepDone", "step roll kv")}, "(7s)"},
+		"a step after a pause": {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(5, "Paused", ""), at(100, "Resumed", ""), at(104, "StepDone", "step preflight")}, "(4s)"},
+		"two hops":             {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(30, "HopStarted", ""), at(65, "AttemptSucceeded", "")}, "(1m5s)"},
+		"gone back":            {[]v1alpha1.Event{at(0, "AttemptStarted", ""), at(30, "RollingBack", ""), at(42, "AttemptRolledBack", "")}, "(42s)"},
+	} {
+		s, last := newStory(), ""
+		for _, e := range test.events {
+			last = s.tell(e).text
+		}
+		if !strings.HasSuffix(last, test.want) {
+			t.Errorf("%s: got %q, want %q at its end", name, last, test.want)
+		}
+	}
+}

@@ -36,10 +36,11 @@
 {{- end -}}
 
 {{- define "theseus.image" -}}
+{{- $repository := required "image.repository is needed: where the image of Theseus is, such as registry.example.com/theseus; \"make image IMAGE=registry.example.com/theseus:0.1.0\" builds it" .Values.image.repository -}}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag | toString) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag | toString) -}}
 {{- end -}}
 {{- end -}}
 

@@ -5,7 +5,7 @@
 //	lab up [--nodes N]      start one, and leave it running
 //	lab down                end it; nothing is left over
 //	lab run -- COMMAND...   run a command in its network, with KUBECONFIG set
-//	lab load NAME FILE...   make an image of static programs, of which the first is the entrypoint
+//	lab load NAME FILE...   make an image of static programs, of which the first is the entrypoint; PATH=FILE says where in the image one is
 //
 // With --name, several labs run side by side.
 package main
@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 	"theseus.dev/e2e/kubernetes/lab"
 )
 
-var errUsage = errors.New("usage: lab [--name NAME] up [--nodes N] | load NAME FILE... | run -- COMMAND... | down")
+var errUsage = errors.New("usage: lab [--name NAME] up [--nodes N] | load NAME [PATH=]FILE... | run -- COMMAND... | down")
 
 func main() {
 	lab.Init()
@@ -115,9 +116,15 @@ func load(ctx context.Context, l *lab.Lab, args []string) error {
 		return errUsage
 	}
 	image := lab.Image{Name: args[0], Files: map[string]string{}}
-	for _, file := range args[1:] {
-		image.Files["/"+filepath.Base(file)] = file
+	for i, arg := range args[1:] {
+		at, file, placed := strings.Cut(arg, "=")
+		if !placed {
+			at, file = "/"+filepath.Base(arg), arg
+		}
+		image.Files[at] = file
+		if i == 0 {
+			image.Entrypoint = []string{at}
+		}
 	}
-	image.Entrypoint = []string{"/" + filepath.Base(args[1])}
 	return l.LoadImage(ctx, image)
 }
