@@ -8,6 +8,8 @@ GO ?= go
 export CGO_ENABLED := 0
 export GOFLAGS := -trimpath -buildvcs=false
 LDFLAGS := -s -w
+# The compiler lives for seconds: with less collecting of its garbage a build takes a tenth less, and some hundred megabytes more.
+BUILD := GOGC=400 $(GO) build
 
 PREFIX ?= /usr/local
 SERVERS := bin/servers
@@ -26,7 +28,7 @@ help: ## print this list
 
 build: ## build bin/theseus
 	@echo "building theseus"
-	@$(GO) build -ldflags "$(LDFLAGS)" -o bin/theseus ./cmd/theseus
+	@$(BUILD) -ldflags "$(LDFLAGS)" -o bin/theseus ./cmd/theseus
 
 generate: bin/controller-gen ## make deep copies and CRDs anew from api/
 	@bin/controller-gen object paths=./api/v1alpha1
@@ -35,7 +37,7 @@ generate: bin/controller-gen ## make deep copies and CRDs anew from api/
 
 bin/controller-gen: tools/controller-gen/go.mod tools/controller-gen/go.sum
 	@echo "building controller-gen"
-	@cd tools/controller-gen && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
+	@cd tools/controller-gen && $(BUILD) -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
 
 install: build ## put theseus into PREFIX/bin (/usr/local)
 	install -D -m 0755 bin/theseus $(DESTDIR)$(PREFIX)/bin/theseus
@@ -68,7 +70,7 @@ define etcd
 $(SERVERS)/etcd-$(2): servers/etcd-$(1)/go.mod servers/etcd-$(1)/go.sum
 	@echo "building etcd $(2) ($(3) of 4)"
 	@mkdir -p $(SERVERS)/.build-$(2)
-	@cd servers/etcd-$(1) && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/$(SERVERS)/.build-$(2)/ tool
+	@cd servers/etcd-$(1) && $(BUILD) -ldflags "$(LDFLAGS)" -o $(CURDIR)/$(SERVERS)/.build-$(2)/ tool
 	@cd $(SERVERS) && mv .build-$(2)/etcdctl etcdctl-$(2) && mv .build-$(2)/etcdutl etcdutl-$(2) && mv .build-$(2)/server etcd-$(2) && rmdir .build-$(2)
 endef
 $(eval $(call etcd,3.5,$(ETCD35),1))
@@ -78,27 +80,27 @@ $(eval $(call etcd,3.7,$(ETCD37),3))
 # Only the server is broken; its tools are those of the release before.
 $(SERVERS)/etcd-$(BROKEN): servers/etcd-3.7/broken/main.go servers/etcd-3.7/go.mod servers/etcd-3.7/go.sum
 	@echo "building etcd $(BROKEN), broken on purpose (4 of 4)"
-	@cd servers/etcd-3.7 && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ ./broken
+	@cd servers/etcd-3.7 && $(BUILD) -ldflags "$(LDFLAGS)" -o $(CURDIR)/$@ ./broken
 	@ln -sf etcdctl-$(ETCD37) $(SERVERS)/etcdctl-$(BROKEN)
 	@ln -sf etcdutl-$(ETCD37) $(SERVERS)/etcdutl-$(BROKEN)
 
 $(SERVERS)/standin: $(filter-out %_test.go,$(wildcard servers/standin/*.go))
 	@echo "building standin"
-	@$(GO) build -ldflags "$(LDFLAGS)" -o $@ ./servers/standin
+	@$(BUILD) -ldflags "$(LDFLAGS)" -o $@ ./servers/standin
 
 # --- checks ------------------------------------------------------------------
 
 # The chart is rendered with helm itself. Three minutes of two processors, once; Kubernetes' client is most of it, and is shared with the product.
 bin/helm: tools/helm/go.mod tools/helm/go.sum
 	@echo "building helm (some minutes, once)"
-	@cd tools/helm && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
+	@cd tools/helm && $(BUILD) -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
 
 lint: bin/golangci-lint ## check the style with golangci-lint
 	@bin/golangci-lint run
 
 bin/golangci-lint: tools/go.mod tools/go.sum
 	@echo "building golangci-lint (some minutes, once)"
-	@cd tools && $(GO) build -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
+	@cd tools && $(BUILD) -ldflags "$(LDFLAGS)" -o $(CURDIR)/bin/ tool
 
 test: servers test-quick test-simulator test-e2e test-kubernetes ## run all tests: quick ones first, long ones last
 
