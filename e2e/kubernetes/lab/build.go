@@ -16,7 +16,7 @@ import (
 )
 
 // flags are those of the Makefile: with one set, one build cache serves all.
-var flags = []string{"GOFLAGS=-trimpath -buildvcs=false", "CGO_ENABLED=0"}
+var flags = []string{"GOFLAGS=-trimpath -buildvcs=false -gcflags=all=-dwarf=false", "CGO_ENABLED=0", "GOGC=400"}
 
 // build returns the programs of the folders node and pause, built now if they
 // have changed since they were built last.
