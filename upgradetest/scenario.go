@@ -719,6 +719,11 @@ func (s *Scenario) plan() error {
 func (s *Scenario) status() {
 	st := &s.cluster.Status
 	s.print("version %s, target %q, %d of %d ready, history %v", st.CurrentVersion, st.TargetVersion, st.ReadyReplicas, st.Replicas, st.VersionHistory)
+	for _, m := range st.Members.Said {
+		if m.Role != "" {
+			s.print("%s says %s, %s", m.Name, m.Version, m.Role)
+		}
+	}
 	if st.FailedTarget != "" {
 		s.print("failed target %s", st.FailedTarget)
 	}

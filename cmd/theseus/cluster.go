@@ -25,6 +25,7 @@ type opened struct {
 	system *system.System
 	decide *upgrade.Decider
 	asked  string // id of the request that this command puts
+	heard  bool   // members were not asked now: what they say is what the operator last heard
 }
 
 // open finds a cluster by its name and reads it.
@@ -199,6 +200,7 @@ func (k *opened) look(ctx context.Context) (upgrade.Look, error) {
 func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	in, err := k.input(ctx, nil)
 	if errors.Is(err, errOutside) {
+		k.heard = true
 		return saying(k.at.members(ctx), k.cluster.Status.Members.Said), nil
 	}
 	if err != nil {

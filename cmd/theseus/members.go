@@ -84,6 +84,9 @@ func (k *opened) printMembers(members []shownMember) {
 	}
 	k.printf("\n")
 	k.table([]string{"MEMBER", "VERSION", "ROLE", "ADDRESS", "PORTS"}, rows)
+	if k.heard {
+		k.talkf("versions and roles are what the operator last heard; it asks while an attempt runs or something changes")
+	}
 }
 
 func portsText(ports map[string]int64) string {

@@ -38,26 +38,28 @@ func TestJudgedMembers(t *testing.T) {
 	}
 }
 
-// On Kubernetes the pods say where members are reached.
+// On Kubernetes the pods say where members are reached, and the status what they said when the operator asked.
 func TestMembersOfPods(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "si-standin-0", Labels: map[string]string{"theseus.dev/cluster": "si", "theseus.dev/component": "standin"}},
 		Spec: corev1.PodSpec{Hostname: "si-standin-0", Subdomain: "si-standin", Containers: []corev1.Container{
 			{Name: "sidecar", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 9}}},
 			{Name: "standin", Ports: []corev1.ContainerPort{{Name: "client", ContainerPort: 7000}}}}}}
-	w := newTown(t, interceptor.Funcs{}, applied(t, running("1.0.0")), pod)
+	c := applied(t, running("1.0.0"))
+	c.Status.Members.Said = []v1alpha1.MemberSaid{{Name: "si-standin-0", Version: "1.0.0", Role: "leader"}}
+	w := newTown(t, interceptor.Funcs{}, c, pod)
 	k := w.opened(t, "si")
 	members, err := k.refresh(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.printMembers(members)
-	if want := "si-standin-0   -         -      si-standin-0.si-standin.prod.svc   client=7000\n"; !strings.HasSuffix(w.out.String(), want) {
+	if want := "si-standin-0   1.0.0     leader   si-standin-0.si-standin.prod.svc   client=7000\n"; !strings.HasSuffix(w.out.String(), want) {
 		t.Errorf("got %q, want %q", w.out.String(), want)
 	}
 	if err := k.tellEndpoints(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if want := "standin, port client: si-standin-0.si-standin.prod.svc:7000\n"; w.err.String() != want {
+	if want := "what the operator last heard; it asks while an attempt runs or something changes\nstandin, port client: si-standin-0.si-standin.prod.svc:7000\n"; !strings.HasSuffix(w.err.String(), want) {
 		t.Errorf("got %q, want %q", w.err.String(), want)
 	}
 }
