@@ -7,7 +7,6 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG TARGETOS TARGETARCH RELEASE=dev
-# The flags of the Makefile.
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -ldflags "-s -w -X main.release=$RELEASE" -o /theseus ./cmd/theseus
 
