@@ -92,7 +92,7 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	}
 	vols := volumes{}
 	if guarded || renews(s, c.Name()) || someHeld(members) {
-		if vols, err = p.volumesOf(ctx); err != nil {
+		if vols, err = p.volumesOf(ctx, s.Cluster); err != nil {
 			return err
 		}
 	}
