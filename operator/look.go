@@ -131,6 +131,8 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 	var nameless []*corev1.Pod
 	for i := range pods {
 		pod := &pods[i]
+		// Kubernetes puts another pod in the place of one that ended, and leaves the object: of a Deployment it would keep its name for good.
+		gone := pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 		if pod.Labels[componentLabel] != c.Name() {
 			continue
 		}
@@ -140,9 +142,9 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 		}
 		ordinal, ok := ordinalOf(workloadName(p.Key.Name, c.Name()), name)
 		switch {
-		case ok && (stateful(c) || pod.DeletionTimestamp == nil):
+		case ok && (stateful(c) || !gone):
 			members[ordinal] = pod
-		case !stateful(c) && pod.DeletionTimestamp == nil:
+		case !stateful(c) && !gone:
 			nameless = append(nameless, pod)
 		}
 	}
