@@ -150,7 +150,7 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 	switch {
 	case errors.As(err, new(*heldError)):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
-	case apierrors.IsNotFound(err):
+	case goneCluster(err):
 		return reconcile.Result{}, nil
 	case errors.Is(err, runner.ErrConflict):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
@@ -159,6 +159,12 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 		return reconcile.Result{}, reconcile.TerminalError(err)
 	}
 	return reconcile.Result{}, err
+}
+
+// goneCluster says that the Cluster itself is not there any more. Anything else that is missing is an error that somebody has to hear of.
+func goneCluster(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "clusters"
 }
 
 // patience grows while the same thing is waited for. A wait for a time ends with it.

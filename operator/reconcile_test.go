@@ -1,14 +1,27 @@
 package operator
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"theseus.dev/api/v1alpha1"
 )
+
+// TestWhatIsMissing: a pass over a Cluster that is gone is over. That something else is gone is an error, or nobody would hear of a Cluster that nobody drives.
+func TestWhatIsMissing(t *testing.T) {
+	for resource, want := range map[string]bool{"clusters": true, "configmaps": false} {
+		err := fmt.Errorf("a pass: %w", apierrors.NewNotFound(schema.GroupResource{Resource: resource}, "x"))
+		if _, err := failed(t.Context(), err); (err == nil) != want {
+			t.Errorf("%s: got %v", resource, err)
+		}
+	}
+}
 
 // TestAction: events of different things, and of one thing at different times, are not one that came again; and each action is short enough.
 func TestAction(t *testing.T) {
