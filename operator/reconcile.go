@@ -247,7 +247,7 @@ func (r *Reconciler) announcer() func(runner.Pass) {
 			fresh = nil // a driver that takes over has nothing to tell of what was before
 		}
 		if last != nil {
-			fresh = list[slices.Index(list, *last)+1:]
+			fresh = list[slices.IndexFunc(list, func(e v1alpha1.Event) bool { return sameEvent(e, *last) })+1:]
 		}
 		for _, e := range fresh {
 			kind := corev1.EventTypeNormal
@@ -260,6 +260,13 @@ func (r *Reconciler) announcer() func(runner.Pass) {
 			last = &list[len(list)-1]
 		}
 	}
+}
+
+// sameEvent compares as the journal keeps times: in seconds.
+func sameEvent(a, b v1alpha1.Event) bool {
+	at := a.At.Unix() == b.At.Unix()
+	a.At = b.At
+	return at && a == b
 }
 
 // action tells an event from all others of its Cluster. Those that differ in their note alone would be shown as one that came again: the first step or
