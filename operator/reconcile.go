@@ -81,6 +81,7 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
 		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).
+		Watches(&v1alpha1.System{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfSystem)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
 }
@@ -95,6 +96,21 @@ func clusterOfLabel(_ context.Context, o client.Object) []reconcile.Request {
 
 func clusterOfBackup(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.Backup).Spec.Cluster}}}
+}
+
+// clustersOfSystem are those that name it: they may wait for it to be there, or to be mended.
+func (r *Reconciler) clustersOfSystem(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.ClusterList{}
+	if r.API.List(ctx, list) != nil {
+		return nil // they are tried again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if c := &list.Items[i]; c.Spec.System == o.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
+		}
+	}
+	return requests
 }
 
 // Reconcile makes passes until there is something to wait for.

@@ -28,6 +28,17 @@ func TestWhatIsMissing(t *testing.T) {
 	}
 }
 
+// TestSystemWakesItsClusters: one that was applied before its System would else wait for a retry, which are a quarter of an hour apart in the end.
+func TestSystemWakesItsClusters(t *testing.T) {
+	other := kv()
+	other.Name, other.Spec.System = "other", "etcd"
+	sys := &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: "standin"}}
+	got := (&Reconciler{API: fakeAPI(t, other)}).clustersOfSystem(t.Context(), sys)
+	if len(got) != 1 || got[0].NamespacedName != key {
+		t.Errorf("woken are %v, want %s alone", got, key)
+	}
+}
+
 // told are the reasons of events.
 type told struct {
 	events.EventRecorder
