@@ -103,7 +103,8 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	for _, ordinal := range waiting {
 		delete(members, ordinal)
 	}
-	for ordinal, pod := range members {
+	for _, ordinal := range slices.Sorted(maps.Keys(members)) { // what is said of the first one is the same in each look
+		pod := members[ordinal]
 		m := p.member(ctx, p.view(c, memberName(p.Key.Name, c.Name(), ordinal), ordinal), c.Name(), pod)
 		m.Revision, m.View.Version = pod.Annotations[revisionAnnotation], pod.Annotations[versionAnnotation]
 		if !stateful(c) {

@@ -8,7 +8,27 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
+
+// TestMembersInOrder: a Backup that waits says what keeps the first member, and each change of that is a write that wakes it at once.
+func TestMembersInOrder(t *testing.T) {
+	sys, api := standin(t), fakeAPI(t)
+	pods := &corev1.PodList{Items: []corev1.Pod{*podOf(2, "r", hold{}), *podOf(0, "r", hold{}), *podOf(1, "r", hold{})}}
+	for range 20 {
+		p, look := &Platform{API: api, Live: api, Key: key, rooms: map[string]room{}}, upgrade.Look{Configured: map[string]string{}}
+		fatal(t, p.component(t.Context(), scene(sys, 0, v1alpha1.PhaseSucceeded), sys.Components()[0], pods, &look, map[string]string{}))
+		var order []int
+		for _, m := range look.Members {
+			order = append(order, m.View.Ordinal)
+		}
+		if !slices.Equal(order, []int{0, 1, 2}) {
+			t.Fatalf("the members are in the order %v", order)
+		}
+	}
+}
 
 // TestMembersOfADeployment: a pod that its node evicted, or that ended with it, stays as an object and is replaced. The one that is there for it is the member.
 func TestMembersOfADeployment(t *testing.T) {
