@@ -80,7 +80,11 @@ func (p *Platform) start(ctx context.Context, b *blueprint, i v1alpha1.Intent, r
 	if err != nil || !held(pod) || pod.Annotations[revisionAnnotation] == i.Revision {
 		return client.IgnoreNotFound(err)
 	}
-	return client.IgnoreNotFound(p.API.Delete(ctx, pod, client.Preconditions{UID: &pod.UID}))
+	err = p.API.Delete(ctx, pod, client.Preconditions{UID: &pod.UID, ResourceVersion: &pod.ResourceVersion})
+	if apierrors.IsConflict(err) {
+		return nil // it may have been let go, and run: the next look shows it
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // exists makes the workload where there is none: somebody deleted it. Where volumes are made anew only a configure says on which ones its pods may start.

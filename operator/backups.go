@@ -15,6 +15,10 @@ import (
 	"theseus.dev/upgrade"
 )
 
+// takenForAnnotation of a Backup is the UID of the Cluster whose attempt asked for it. A Backup outlives its Cluster, and one that is made anew under the
+// same name counts its attempts from the beginning, and so comes to the same names.
+const takenForAnnotation = "theseus.dev/taken-for"
+
 // beginBackup makes the Backup object of a hop. Its name comes from the journal, so that it is made once.
 func (p *Platform) beginBackup(ctx context.Context, s runner.Scene, i v1alpha1.Intent) error {
 	attempt := s.Cluster.Status.Attempt
@@ -22,7 +26,8 @@ func (p *Platform) beginBackup(ctx context.Context, s runner.Scene, i v1alpha1.I
 		return fmt.Errorf("backup %s: spec.backup is not set", i.Name)
 	}
 	b := &v1alpha1.Backup{
-		ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: backupObjectName(i.Name), Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: backupObjectName(i.Name), Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name},
+			Annotations: map[string]string{takenForAnnotation: string(s.Cluster.UID)}},
 		Spec: v1alpha1.BackupSpec{Cluster: p.Key.Name, Place: attempt.Target.Spec.Backup.DeepCopy(), To: i.Version, Attempt: fmt.Sprintf("a%d-%d", attempt.ID, i.ID),
 			TTL: s.Cluster.Spec.Upgrade.BackupTTL},
 	}
@@ -56,6 +61,9 @@ func (p *Platform) backupOutcomes(ctx context.Context, s runner.Scene) (map[stri
 	}
 	if err != nil {
 		return nil, err
+	}
+	if b.Annotations[takenForAnnotation] != string(s.Cluster.UID) {
+		return map[string]upgrade.Outcome{name: {Phase: upgrade.Failed, Message: "the Backup " + b.Name + " was there before and is not of this Cluster"}}, nil
 	}
 	return map[string]upgrade.Outcome{name: backupOutcome(b)}, nil
 }

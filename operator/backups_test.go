@@ -6,6 +6,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
@@ -32,6 +33,38 @@ func TestBackupOfAHop(t *testing.T) {
 	}
 	if b.Spec.TTL == nil || b.Spec.TTL.Duration != time.Hour || b.Spec.Place.Claim != "disk" || b.Spec.Attempt != "a3-7" || b.Spec.To != "3.6.0" {
 		t.Errorf("the backup is %+v", b.Spec)
+	}
+}
+
+// TestBackupOfAnotherCluster: a Backup outlives its Cluster, and one that is made anew gives its backups the same names. It must not pass for the new one's.
+func TestBackupOfAnotherCluster(t *testing.T) {
+	c := kv()
+	c.Status.Attempt = &v1alpha1.Attempt{ID: 2, Phase: v1alpha1.PhaseRunning, Hops: []v1alpha1.HopStatus{{Backup: "kv-3.5-3.6-a2-7"}},
+		Steps:  []v1alpha1.StepStatus{{Kind: upgrade.KindBackup}},
+		Target: v1alpha1.Pinned{Spec: v1alpha1.ClusterSpec{Backup: &v1alpha1.BackupPlace{URL: "file:///b", Claim: "disk"}}}}
+	api := fakeAPI(t)
+	p := &Platform{API: api, Live: api, Key: key}
+	i := v1alpha1.Intent{ID: 7, Name: "kv-3.5-3.6-a2-7", Version: "3.6.0"}
+	if err := p.beginBackup(t.Context(), runner.Scene{Cluster: c}, i); err != nil {
+		t.Fatal(err)
+	}
+	b := &v1alpha1.Backup{}
+	if err := api.Get(t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: i.Name}, b); err != nil {
+		t.Fatal(err)
+	}
+	set(b, v1alpha1.ConditionFinished, metav1.ConditionTrue, "Proved", "checked")
+	if err := api.Status().Update(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[types.UID]upgrade.OutcomePhase{c.UID: upgrade.Succeeded, "made-anew": upgrade.Failed} {
+		c.UID = uid
+		if err := p.beginBackup(t.Context(), runner.Scene{Cluster: c}, i); err != nil {
+			t.Fatal(err)
+		}
+		out, err := p.backupOutcomes(t.Context(), runner.Scene{Cluster: c})
+		if err != nil || out[i.Name].Phase != want {
+			t.Errorf("for Cluster %s: got %+v, %v; want %s", uid, out, err, want)
+		}
 	}
 }
 

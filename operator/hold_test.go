@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"context"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
@@ -154,6 +156,23 @@ func TestStartReplacesWhatNeverStarted(t *testing.T) {
 		if gone := apierrors.IsNotFound(err); gone != test.gone {
 			t.Errorf("%s: it is gone: %v, want %v", test.name, gone, test.gone)
 		}
+	}
+}
+
+// Another operator may let a held pod start between the look at it and its end: what may run is not deleted.
+func TestStartLeavesWhatWasLetGo(t *testing.T) {
+	sys, pod := standin(t), podOf(0, "new", hold{alone: true})
+	s := scene(sys, recreateEdge(t, sys), v1alpha1.PhaseRollingBack)
+	live := fakeAPI(t, pod)
+	api := interceptor.NewClient(live, interceptor.Funcs{Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+		fatal(t, (&Platform{API: c, Key: key}).release(ctx, pod.DeepCopy()))
+		return c.Delete(ctx, o, opts...)
+	}})
+	p := &Platform{API: api, Live: api, Key: key}
+	i := v1alpha1.Intent{Act: v1alpha1.ActStart, Component: "standin", Member: pod.Name, Revision: "old", Version: "1.2.0"}
+	fatal(t, p.Do(t.Context(), s, i, &v1alpha1.Pinned{Spec: s.Cluster.Spec, System: v1alpha1.SystemRef{Hash: sys.Hash()}}))
+	if err := live.Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{}); err != nil {
+		t.Errorf("the pod that was let go: %v", err)
 	}
 }
 

@@ -92,7 +92,7 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	}
 	vols := volumes{}
 	if guarded || renews(s, c.Name()) || someHeld(members) {
-		if vols, err = p.volumesOf(ctx); err != nil {
+		if vols, err = p.volumesOf(ctx, s.Cluster); err != nil {
 			return err
 		}
 	}
@@ -103,7 +103,8 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	for _, ordinal := range waiting {
 		delete(members, ordinal)
 	}
-	for ordinal, pod := range members {
+	for _, ordinal := range slices.Sorted(maps.Keys(members)) { // what is said of the first one is the same in each look
+		pod := members[ordinal]
 		m := p.member(ctx, p.view(c, memberName(p.Key.Name, c.Name(), ordinal), ordinal), c.Name(), pod)
 		m.Revision, m.View.Version = pod.Annotations[revisionAnnotation], pod.Annotations[versionAnnotation]
 		if !stateful(c) {
@@ -131,6 +132,8 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 	var nameless []*corev1.Pod
 	for i := range pods {
 		pod := &pods[i]
+		// Kubernetes puts another pod in the place of one that ended, and leaves the object: of a Deployment it would keep its name for good.
+		gone := pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 		if pod.Labels[componentLabel] != c.Name() {
 			continue
 		}
@@ -140,9 +143,9 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 		}
 		ordinal, ok := ordinalOf(workloadName(p.Key.Name, c.Name()), name)
 		switch {
-		case ok && (stateful(c) || pod.DeletionTimestamp == nil):
+		case ok && (stateful(c) || !gone):
 			members[ordinal] = pod
-		case !stateful(c) && pod.DeletionTimestamp == nil:
+		case !stateful(c) && !gone:
 			nameless = append(nameless, pod)
 		}
 	}

@@ -118,14 +118,14 @@ func (p *Platform) pulls(ctx context.Context) ([]appsv1.DaemonSet, error) {
 	return list.Items, err
 }
 
-// forgetPulls removes what pulled images for a component, but for one.
+// forgetPulls removes what pulled images for a component, or for all, but for one.
 func (p *Platform) forgetPulls(ctx context.Context, component, but string) error {
 	list, err := p.pulls(ctx)
 	if err != nil {
 		return err
 	}
 	for i := range list {
-		if list[i].Name == but || list[i].Labels[componentLabel] != component {
+		if list[i].Name == but || component != "" && list[i].Labels[componentLabel] != component {
 			continue
 		}
 		if err := p.API.Delete(ctx, &list[i], client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
@@ -138,7 +138,11 @@ func (p *Platform) forgetPulls(ctx context.Context, component, but string) error
 // preparedOutcomes says by revision how far the pulls are. They are looked at only where it matters.
 func (p *Platform) preparedOutcomes(ctx context.Context, s runner.Scene) (map[string]upgrade.Outcome, error) {
 	out := map[string]upgrade.Outcome{}
-	if a := s.Cluster.Status.Attempt; a != nil && !a.Phase.Ended() && !unfinished(a, upgrade.KindPreflight) {
+	a := s.Cluster.Status.Attempt
+	if a != nil && a.Phase.Ended() { // one that ended before it configured all components leaves some
+		return out, p.forgetPulls(ctx, "", "")
+	}
+	if a != nil && !unfinished(a, upgrade.KindPreflight) {
 		return out, nil
 	}
 	if p.Image == "" {

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/upgrade"
 )
 
@@ -36,6 +37,26 @@ func TestPulled(t *testing.T) {
 		got, err := (&Platform{Live: fakeAPI(t, pod), Key: key}).pulled(t.Context(), set)
 		if err != nil || got.Phase != test.phase || !strings.Contains(got.Message, test.message) {
 			t.Errorf("%s: got %+v, %v; want %s and %q", test.name, got, err, test.phase, test.message)
+		}
+	}
+}
+
+// TestPullsEndWithTheAttempt: one that ended before it configured all components, because an image could not be had or somebody aborted it, leaves none on the nodes.
+func TestPullsEndWithTheAttempt(t *testing.T) {
+	sys := standin(t)
+	for phase, want := range map[v1alpha1.AttemptPhase]int{v1alpha1.PhaseRunning: 1, v1alpha1.PhasePaused: 1, v1alpha1.PhaseRolledBack: 0} {
+		set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull",
+			Labels: map[string]string{"theseus.dev/pull-for": "kv", componentLabel: "standin", pullLabel: "r"}}, Spec: appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{}}}
+		api := fakeAPI(t, set)
+		s := scene(sys, 0, phase)
+		s.Cluster.Status.Attempt.Steps = []v1alpha1.StepStatus{{Kind: upgrade.KindPreflight}}
+		if _, err := (&Platform{API: api, Live: api, Key: key, Image: "theseus"}).preparedOutcomes(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		list := &appsv1.DaemonSetList{}
+		fatal(t, api.List(t.Context(), list))
+		if len(list.Items) != want {
+			t.Errorf("%s: %d DaemonSets are there, want %d", phase, len(list.Items), want)
 		}
 	}
 }

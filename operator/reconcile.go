@@ -81,6 +81,7 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
 		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).
+		Watches(&v1alpha1.System{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfSystem)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
 		Complete(r)
 }
@@ -95,6 +96,21 @@ func clusterOfLabel(_ context.Context, o client.Object) []reconcile.Request {
 
 func clusterOfBackup(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.Backup).Spec.Cluster}}}
+}
+
+// clustersOfSystem are those that name it: they may wait for it to be there, or to be mended.
+func (r *Reconciler) clustersOfSystem(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.ClusterList{}
+	if r.API.List(ctx, list) != nil {
+		return nil // they are tried again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if c := &list.Items[i]; c.Spec.System == o.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(c)})
+		}
+	}
+	return requests
 }
 
 // Reconcile makes passes until there is something to wait for.
@@ -150,7 +166,7 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 	switch {
 	case errors.As(err, new(*heldError)):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
-	case apierrors.IsNotFound(err):
+	case goneCluster(err):
 		return reconcile.Result{}, nil
 	case errors.Is(err, runner.ErrConflict):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
@@ -159,6 +175,12 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 		return reconcile.Result{}, reconcile.TerminalError(err)
 	}
 	return reconcile.Result{}, err
+}
+
+// goneCluster says that the Cluster itself is not there any more. Anything else that is missing is an error that somebody has to hear of.
+func goneCluster(err error) bool {
+	var status apierrors.APIStatus
+	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "clusters"
 }
 
 // patience grows while the same thing is waited for. A wait for a time ends with it.
@@ -241,7 +263,7 @@ func (r *Reconciler) announcer() func(runner.Pass) {
 			fresh = nil // a driver that takes over has nothing to tell of what was before
 		}
 		if last != nil {
-			fresh = list[slices.Index(list, *last)+1:]
+			fresh = list[slices.IndexFunc(list, func(e v1alpha1.Event) bool { return sameEvent(e, *last) })+1:]
 		}
 		for _, e := range fresh {
 			kind := corev1.EventTypeNormal
@@ -254,6 +276,13 @@ func (r *Reconciler) announcer() func(runner.Pass) {
 			last = &list[len(list)-1]
 		}
 	}
+}
+
+// sameEvent compares as the journal keeps times: in seconds.
+func sameEvent(a, b v1alpha1.Event) bool {
+	at := a.At.Unix() == b.At.Unix()
+	a.At = b.At
+	return at && a == b
 }
 
 // action tells an event from all others of its Cluster. Those that differ in their note alone would be shown as one that came again: the first step or

@@ -1,14 +1,72 @@
 package operator
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
+	"theseus.dev/upgrade"
 )
+
+// TestWhatIsMissing: a pass over a Cluster that is gone is over. That something else is gone is an error, or nobody would hear of a Cluster that nobody drives.
+func TestWhatIsMissing(t *testing.T) {
+	for resource, want := range map[string]bool{"clusters": true, "configmaps": false} {
+		err := fmt.Errorf("a pass: %w", apierrors.NewNotFound(schema.GroupResource{Resource: resource}, "x"))
+		if _, err := failed(t.Context(), err); (err == nil) != want {
+			t.Errorf("%s: got %v", resource, err)
+		}
+	}
+}
+
+// TestSystemWakesItsClusters: one that was applied before its System would else wait for a retry, which are a quarter of an hour apart in the end.
+func TestSystemWakesItsClusters(t *testing.T) {
+	other := kv()
+	other.Name, other.Spec.System = "other", "etcd"
+	sys := &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: "standin"}}
+	got := (&Reconciler{API: fakeAPI(t, other)}).clustersOfSystem(t.Context(), sys)
+	if len(got) != 1 || got[0].NamespacedName != key {
+		t.Errorf("woken are %v, want %s alone", got, key)
+	}
+}
+
+// told are the reasons of events.
+type told struct {
+	events.EventRecorder
+	reasons *[]string
+}
+
+func (r told) Eventf(_, _ runtime.Object, _, reason, _, _ string, _ ...any) {
+	*r.reasons = append(*r.reasons, reason)
+}
+
+// TestEventsAreToldOnce, also by a driver that read its journal again, as it does after a write that failed: there times are seconds.
+func TestEventsAreToldOnce(t *testing.T) {
+	var reasons []string
+	announce := (&Reconciler{Events: told{reasons: &reasons}}).announcer()
+	now := metav1.NewTime(time.Unix(1700000000, 123456789))
+	status := v1alpha1.ClusterStatus{Serial: 1, Events: []v1alpha1.Event{{At: now, Reason: "One"}, {At: now, Reason: "Two"}}}
+	pass := func() { announce(runner.Pass{Cluster: kv(), Decision: upgrade.Decision{Status: status, Again: true}}) }
+	pass()
+	text, err := json.Marshal(status)
+	fatal(t, err)
+	status = v1alpha1.ClusterStatus{}
+	fatal(t, json.Unmarshal(text, &status))
+	status.Events = append(status.Events, v1alpha1.Event{At: metav1.Now(), Reason: "Three"})
+	pass()
+	if got := strings.Join(reasons, " "); got != "One Two Three" {
+		t.Errorf("told were %s, want each once", got)
+	}
+}
 
 // TestAction: events of different things, and of one thing at different times, are not one that came again; and each action is short enough.
 func TestAction(t *testing.T) {

@@ -211,6 +211,9 @@ func (p *Platform) changeMap(ctx context.Context, key types.NamespacedName, c *v
 		if err != nil && !missing {
 			return err
 		}
+		if c != nil && !missing && !belongs(m, c) { // the garbage collector sees that it belongs to another one now
+			m.Data, m.OwnerReferences = nil, []metav1.OwnerReference{ownerOf(c)}
+		}
 		if missing {
 			m = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name,
 				Labels: map[string]string{managedByLabel: managerName, clusterLabel: p.Key.Name}, OwnerReferences: []metav1.OwnerReference{ownerOf(c)}}}
@@ -232,6 +235,11 @@ func (p *Platform) changeMap(ctx context.Context, key types.NamespacedName, c *v
 	}
 }
 
+// belongs says that a ConfigMap is of this Cluster. One of the same name may have left its own: what that says of runs and volumes is of other ones.
+func belongs(m *corev1.ConfigMap, c *v1alpha1.Cluster) bool {
+	return slices.ContainsFunc(m.OwnerReferences, func(o metav1.OwnerReference) bool { return o.UID == c.UID })
+}
+
 func ownerOf(c *v1alpha1.Cluster) metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindCluster, Name: c.Name, UID: c.UID}
 }
@@ -244,6 +252,9 @@ func (p *Platform) runOutcomes(ctx context.Context, s runner.Scene) (map[int64]u
 			return nil, nil
 		}
 		return nil, err
+	}
+	if !belongs(m, s.Cluster) {
+		return nil, nil
 	}
 	out := map[int64]upgrade.Outcome{}
 	for key, text := range m.Data {

@@ -56,7 +56,7 @@ func (p *Platform) volumesKey() types.NamespacedName {
 }
 
 // volumesOf are looked at where it matters: in a hop that makes those of a component anew, and as long as its pods are held at first.
-func (p *Platform) volumesOf(ctx context.Context) (volumes, error) {
+func (p *Platform) volumesOf(ctx context.Context, c *v1alpha1.Cluster) (volumes, error) {
 	v := volumes{claims: map[string]types.UID{}, renewals: map[string]renewal{}}
 	claims := &corev1.PersistentVolumeClaimList{}
 	if err := p.Live.List(ctx, claims, client.InNamespace(p.Key.Namespace), client.MatchingLabels{clusterLabel: p.Key.Name}); err != nil {
@@ -68,6 +68,9 @@ func (p *Platform) volumesOf(ctx context.Context) (volumes, error) {
 	m := &corev1.ConfigMap{}
 	if err := p.Live.Get(ctx, p.volumesKey(), m); err != nil {
 		return v, client.IgnoreNotFound(err)
+	}
+	if !belongs(m, c) {
+		return v, nil
 	}
 	for member, text := range m.Data {
 		r := renewal{}

@@ -108,7 +108,7 @@ func renewWithDeath(t *testing.T, dies int, before bool) (writes int) {
 
 // renewPass is a look and, as the core would, a renew as long as the volume is not the wanted one. It says whether the pod may start.
 func renewPass(ctx context.Context, p *Platform, c *v1alpha1.Cluster, i v1alpha1.Intent) (free bool, err error) {
-	v, err := p.volumesOf(ctx)
+	v, err := p.volumesOf(ctx, c)
 	if err != nil {
 		return false, err
 	}

@@ -224,9 +224,14 @@ func sign(want client.Object) error {
 	return nil
 }
 
-// written says that a workload was written as it is wanted, and is still so: a driver that ended before it could note this does not write again.
+// written says that a workload was written as it is wanted, and is still so: a driver that ended before it could note this does not write again. What was
+// noted and is another generation now was edited, if only by what somebody added to it.
 func written(have, want client.Object) bool {
-	if have.GetAnnotations()[sumAnnotation] != want.GetAnnotations()[sumAnnotation] {
+	noted, made := have.GetAnnotations()[appliedAnnotation], ""
+	if noted != "" {
+		made, _ = generationOf(have) // an error is none that was noted
+	}
+	if noted != made || have.GetAnnotations()[sumAnnotation] != want.GetAnnotations()[sumAnnotation] {
 		return false
 	}
 	switch w := want.(type) {
@@ -240,10 +245,12 @@ func written(have, want client.Object) bool {
 	return false
 }
 
-// overwrite takes over what can be changed of a workload.
+// overwrite takes over what can be changed of a workload. What was noted of it goes: that was of what it was before.
 func overwrite(have, want client.Object) {
 	have.SetLabels(merged(have.GetLabels(), want.GetLabels()))
-	have.SetAnnotations(merged(have.GetAnnotations(), want.GetAnnotations()))
+	annotations := merged(have.GetAnnotations(), want.GetAnnotations())
+	delete(annotations, appliedAnnotation)
+	have.SetAnnotations(annotations)
 	switch w := want.(type) {
 	case *appsv1.StatefulSet:
 		h := have.(*appsv1.StatefulSet)

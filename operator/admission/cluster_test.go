@@ -250,6 +250,9 @@ func rows(t testing.TB) []row {
 		{name: "names collide", create: true, named: "kv-a", facts: func(f *ClusterFacts) {
 			f.Others = []Other{{Name: "kv", Components: []string{"a-store"}}}
 		}, want: `metadata.name: "kv-a" collides with cluster kv`},
+		{name: "name of a service collides", create: true, facts: func(f *ClusterFacts) {
+			f.Others = []Other{{Name: "kv-store", Components: []string{"client"}}}
+		}, want: "would both be named kv-store-client"},
 		{name: "names do not collide", create: true, named: "kv-a", facts: func(f *ClusterFacts) {
 			f.Others = []Other{{Name: "kv", Components: []string{"store"}}, {Name: "kv-a", Components: []string{"store"}}}
 		}},

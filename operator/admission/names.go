@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"theseus.dev/api/v1alpha1"
@@ -64,13 +65,29 @@ func checkOthers(v *Verdict, c *v1alpha1.Cluster, s *system.System, others []Oth
 				if c.Spec.Components[component.Name()].Adopt != nil {
 					continue
 				}
-				if WorkloadName(cluster, component.Name()) == WorkloadName(o.Name, theirs) {
+				if name := shared(serviceNames(cluster, component.Name()), serviceNames(o.Name, theirs)); name != "" {
 					v.refuse("metadata.name", cluster, fmt.Sprintf("collides with cluster %s: the component %s of this one and %s of that one would both be named %s",
-						o.Name, component.Name(), theirs, WorkloadName(o.Name, theirs)), "use another name")
+						o.Name, component.Name(), theirs, name), "use another name")
 				}
 			}
 		}
 	}
+}
+
+// serviceNames are those of a component: of its workload, and of what clients use.
+func serviceNames(cluster, component string) []string {
+	name := WorkloadName(cluster, component)
+	return []string{name, name + "-client"}
+}
+
+// shared is the first name that is in both lists.
+func shared(a, b []string) string {
+	for _, name := range a {
+		if slices.Contains(b, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // mayCollide says whether two names of clusters can make one name of a workload, so that it is worth looking at components.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -69,7 +70,10 @@ func handlers(scheme *runtime.Scheme, o Options) map[string]admission.Handler {
 		PathCluster: handler(decoder, v1alpha1.KindCluster, func(ctx context.Context, old, new *v1alpha1.Cluster) Verdict {
 			return CheckCluster(old, new, l.cluster(ctx, old, new))
 		}),
-		PathSystem: handler(decoder, v1alpha1.KindSystem, func(_ context.Context, _, new *v1alpha1.System) Verdict {
+		PathSystem: handler(decoder, v1alpha1.KindSystem, func(_ context.Context, old, new *v1alpha1.System) Verdict {
+			if old != nil && (new.DeletionTimestamp != nil || reflect.DeepEqual(old.SystemSpec, new.SystemSpec)) {
+				return Verdict{} // labels and finalizers of one that an older Theseus let through
+			}
 			return CheckSystem(new)
 		}),
 		PathBackup: handler(decoder, v1alpha1.KindBackup, func(ctx context.Context, old, new *v1alpha1.Backup) Verdict {

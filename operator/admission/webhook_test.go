@@ -128,6 +128,8 @@ func TestHandlers(t *testing.T) {
 		{name: "nothing looked up for the policy", path: PathCluster, library: shelf{err: errors.New("down")}, old: cluster(ran), new: cluster(kv(s3, pauses))},
 		{name: "System", path: PathSystem, new: known.system.Source().DeepCopy()},
 		{name: "broken System", path: PathSystem, new: typed("System", &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: "x"}}), want: "components", code: 422},
+		{name: "label of a broken System", path: PathSystem, old: typed("System", &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: "x", Finalizers: []string{"a/b"}}}),
+			new: typed("System", &v1alpha1.System{ObjectMeta: metav1.ObjectMeta{Name: "x"}})},
 		{name: "Backup", path: PathBackup, new: typed("Backup", backup), exist: []client.Object{ran, secret}},
 		{name: "Backup of nothing", path: PathBackup, new: typed("Backup", backup), want: "is no Cluster in namespace prod", code: 422},
 		{name: "Backup is not looked at again", path: PathBackup, old: typed("Backup", backup), new: typed("Backup", backup)},

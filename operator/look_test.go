@@ -1,0 +1,57 @@
+package operator
+
+import (
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
+)
+
+// TestMembersInOrder: a Backup that waits says what keeps the first member, and each change of that is a write that wakes it at once.
+func TestMembersInOrder(t *testing.T) {
+	sys, api := standin(t), fakeAPI(t)
+	pods := &corev1.PodList{Items: []corev1.Pod{*podOf(2, "r", hold{}), *podOf(0, "r", hold{}), *podOf(1, "r", hold{})}}
+	for range 20 {
+		p, look := &Platform{API: api, Live: api, Key: key, rooms: map[string]room{}}, upgrade.Look{Configured: map[string]string{}}
+		fatal(t, p.component(t.Context(), scene(sys, 0, v1alpha1.PhaseSucceeded), sys.Components()[0], pods, &look, map[string]string{}))
+		var order []int
+		for _, m := range look.Members {
+			order = append(order, m.View.Ordinal)
+		}
+		if !slices.Equal(order, []int{0, 1, 2}) {
+			t.Fatalf("the members are in the order %v", order)
+		}
+	}
+}
+
+// TestMembersOfADeployment: a pod that its node evicted, or that ended with it, stays as an object and is replaced. The one that is there for it is the member.
+func TestMembersOfADeployment(t *testing.T) {
+	sys, err := shipped("pravega")
+	fatal(t, err)
+	c := sys.Component("controller")
+	pod := func(name string, phase corev1.PodPhase, member string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(name), Labels: selectorOf("kv", "controller"),
+			Annotations: map[string]string{memberAnnotation: member}}, Status: corev1.PodStatus{Phase: phase}}
+	}
+	evicted, stays, comes := pod("a", corev1.PodFailed, "kv-controller-0"), pod("b", corev1.PodRunning, "kv-controller-1"), pod("c", corev1.PodRunning, "")
+	api := fakeAPI(t, evicted, stays, comes)
+	pods := &corev1.PodList{}
+	fatal(t, api.List(t.Context(), pods, client.InNamespace(key.Namespace)))
+	members, err := (&Platform{API: api, Live: api, Key: key}).membersOf(t.Context(), c, pods.Items, 2)
+	fatal(t, err)
+	var names []string
+	for i := range 2 {
+		if members[i] != nil {
+			names = append(names, members[i].Name)
+		}
+	}
+	if !slices.Equal(names, []string{"c", "b"}) {
+		t.Errorf("the members are pods %v, want c, which came for a, and b", names)
+	}
+}
