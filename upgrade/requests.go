@@ -213,9 +213,10 @@ func (d *Decider) askRestart(s *Scene) (string, error) {
 	}
 	in := *s.in
 	in.Cluster = s.in.Cluster.DeepCopy()
-	in.Cluster.Spec.Version = s.status.Applied.Spec.Version // a restart changes no version
-	if s.status.FailedRevision != "" {                      // nor does it try again what failed
-		in.Cluster.Spec = *s.status.Applied.Spec.DeepCopy()
+	have := &s.status.Applied.Spec
+	// A restart changes no version, and nothing that is to change together with one; nor does it try again what failed.
+	if s.status.FailedRevision != "" || !s.sys.SameVersion(in.Cluster.Spec.Version, have.Version) {
+		in.Cluster.Spec = *have.DeepCopy()
 		in.Cluster.Spec.Upgrade = s.in.Cluster.Spec.Upgrade
 	}
 	a, err := d.newAttempt(&in, s.status, v1alpha1.AttemptRestart, 1)
