@@ -47,7 +47,7 @@ func newBadHome(t *testing.T) *badHome {
 	h.copyCluster("newer", func(j map[string]any) { j["format"] = 99 })
 	h.copyCluster("newest", func(j map[string]any) { j["status"].(map[string]any)["journal"] = 99 })
 	h.copyCluster("half", func(map[string]any) {})
-	h.write("home/.restoring-half", "")
+	h.write("home/half/hollow", "")
 	h.damageBackup()
 	return h
 }

@@ -87,6 +87,30 @@ func (h Home) Open(name string) (*State, error) {
 
 // Create makes the folder of a new cluster, whole or not at all, with an address for each member. It starts nothing.
 func (h Home) Create(c *v1alpha1.Cluster, sys *system.System) (*State, error) {
+	return h.create(c, sys, false)
+}
+
+// CreateHollow is as Create, for a cluster whose members get their data before they are started: it is hollow until Filled says
+// that they have it.
+func (h Home) CreateHollow(c *v1alpha1.Cluster, sys *system.System) (*State, error) {
+	return h.create(c, sys, true)
+}
+
+// hollowFile lies in the folder of a hollow cluster, from the moment that there is one: no crash leaves one without the other.
+const hollowFile = "hollow"
+
+// Hollow says that the data of the members is not whole.
+func (st *State) Hollow() bool {
+	_, err := os.Stat(st.path(hollowFile))
+	return err == nil
+}
+
+// Filled makes a hollow cluster one as any other.
+func (st *State) Filled() error {
+	return errors.Join(os.Remove(st.path(hollowFile)), syncFolder(st.dir))
+}
+
+func (h Home) create(c *v1alpha1.Cluster, sys *system.System, hollow bool) (*State, error) {
 	if c.Name == "" || c.Name != filepath.Base(c.Name) || strings.HasPrefix(c.Name, ".") || c.Name == programsFolder {
 		return nil, fmt.Errorf("metadata.name %q: cannot be the name of a folder; choose another", c.Name)
 	}
@@ -106,13 +130,13 @@ func (h Home) Create(c *v1alpha1.Cluster, sys *system.System) (*State, error) {
 		return nil, err
 	}
 	dir := filepath.Join(string(h), c.Name)
-	if err := h.build(dir, c, addresses); err != nil {
+	if err := h.build(dir, c, addresses, hollow); err != nil {
 		return nil, fmt.Errorf("create cluster %s: %w", c.Name, err)
 	}
 	return &State{home: h, name: c.Name, dir: dir}, nil
 }
 
-func (h Home) build(dir string, c *v1alpha1.Cluster, a addresses) error {
+func (h Home) build(dir string, c *v1alpha1.Cluster, a addresses, hollow bool) error {
 	draft := filepath.Join(string(h), ".new-"+c.Name)
 	if err := os.RemoveAll(draft); err != nil { // of a Create that was killed
 		return err
@@ -131,7 +155,12 @@ func (h Home) build(dir string, c *v1alpha1.Cluster, a addresses) error {
 	if err := errors.Join(writeCluster(fault, draft, fresh), fault.writeJSON("addresses", filepath.Join(draft, addressesFile), a)); err != nil {
 		return err
 	}
-	if err := os.Rename(draft, dir); err != nil {
+	if hollow {
+		if err := writeSynced(filepath.Join(draft, hollowFile), nil); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(syncFolder(draft), os.Rename(draft, dir)); err != nil {
 		return err
 	}
 	return syncFolder(string(h))

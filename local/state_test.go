@@ -76,6 +76,24 @@ func TestTwoDrivers(t *testing.T) {
 	unlock()
 }
 
+// A cluster is hollow from its first moment until it has its data, and none becomes so.
+func TestCreateHollow(t *testing.T) {
+	w := newWorld(t, 1)
+	if _, err := w.home.CreateHollow(w.cluster, w.sys); !errors.As(err, new(*ExistsError)) || w.again(t).Hollow() {
+		t.Errorf("over one that is there: got %v, hollow %v; want an ExistsError and false", err, w.again(t).Hollow())
+	}
+	if err := w.home.Delete("kv"); err != nil {
+		t.Fatal(err)
+	}
+	st, err := w.home.CreateHollow(w.cluster, w.sys)
+	if err != nil || !w.again(t).Hollow() {
+		t.Fatalf("got %v, hollow %v", err, w.again(t).Hollow())
+	}
+	if err := st.Filled(); err != nil || w.again(t).Hollow() {
+		t.Errorf("with its data: got %v, hollow %v", err, w.again(t).Hollow())
+	}
+}
+
 func TestCreate(t *testing.T) {
 	w := newWorld(t, 1)
 	if _, err := w.home.Create(w.cluster, w.sys); !errors.As(err, new(*ExistsError)) {

@@ -307,6 +307,9 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if f.State == ProcessStopping {
 		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end. "+f.Message))
 	}
+	if w.Attempt().Pausing && h.Incarnation == "" {
+		return stay(WaitFirmly("member "+h.Member, "pause", "a pause was asked for")) // no stop of it was decided on before
+	}
 	// A stop that was permitted before and is not seen to have happened is permitted anew: much may have changed since.
 	if m := w.mayDisrupt(f); m.Kind != MoveDone {
 		return w.orWorse(f, m)

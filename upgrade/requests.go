@@ -140,20 +140,29 @@ func askFinalize(s *Scene) (string, error) {
 // those that were done before are looked at anew.
 func askAdopt(s *Scene) (string, error) {
 	now := s.in.System
-	hop := s.Hop()
-	if hop.Edge >= 0 {
-		path, err := now.Path(hop.From, hop.To)
-		if err != nil || len(path) != 1 {
-			return "", fmt.Errorf("the System %s has no edge from %s to %s any more", now.Name(), hop.From, hop.To)
+	hops := slices.Clone(s.attempt.Hops) // an edge is known by its place in a System
+	for i := range hops {
+		h := &hops[i]
+		if h.Edge < 0 {
+			continue
 		}
-		hop.Edge = int32(path[0].Edge)
+		path, err := now.Path(h.From, h.To)
+		if err != nil || len(path) != 1 {
+			return "", fmt.Errorf("the System %s has no edge from %s to %s any more", now.Name(), h.From, h.To)
+		}
+		h.Edge = int32(path[0].Edge)
 	}
 	for _, st := range s.attempt.Steps {
 		if st.Component != "" && now.Component(st.Component) == nil {
 			return "", fmt.Errorf("the System %s has no component %s any more", now.Name(), st.Component)
 		}
 	}
-	s.attempt.Target.System = v1alpha1.SystemRef{Name: now.Name(), Hash: now.Hash()}
+	ahead := *s.attempt
+	ahead.Hops = hops[ahead.Hop:]
+	if err := checkAttempt(now, s.in, &ahead); err != nil {
+		return "", err
+	}
+	s.attempt.Hops, s.attempt.Target.System = hops, v1alpha1.SystemRef{Name: now.Name(), Hash: now.Hash()}
 	for i := range s.attempt.Steps {
 		st := &s.attempt.Steps[i]
 		st.ProgressAt = s.attempt.Clock
@@ -204,9 +213,10 @@ func (d *Decider) askRestart(s *Scene) (string, error) {
 	}
 	in := *s.in
 	in.Cluster = s.in.Cluster.DeepCopy()
-	in.Cluster.Spec.Version = s.status.Applied.Spec.Version // a restart changes no version
-	if s.status.FailedRevision != "" {                      // nor does it try again what failed
-		in.Cluster.Spec = *s.status.Applied.Spec.DeepCopy()
+	have := &s.status.Applied.Spec
+	// A restart changes no version, and nothing that is to change together with one; nor does it try again what failed.
+	if s.status.FailedRevision != "" || !s.sys.SameVersion(in.Cluster.Spec.Version, have.Version) {
+		in.Cluster.Spec = *have.DeepCopy()
 		in.Cluster.Spec.Upgrade = s.in.Cluster.Spec.Upgrade
 	}
 	a, err := d.newAttempt(&in, s.status, v1alpha1.AttemptRestart, 1)

@@ -135,6 +135,7 @@ func (a *app) findBackup(ctx context.Context, store *backup.Store, name string) 
 	if err != nil {
 		return backup.Name{}, err
 	}
+	var found []backup.Name
 	for _, cluster := range clusters {
 		if !strings.HasPrefix(name, cluster+"-") {
 			continue
@@ -145,9 +146,16 @@ func (a *app) findBackup(ctx context.Context, store *backup.Store, name string) 
 		}
 		for _, e := range entries {
 			if shortName(e.Name) == name {
-				return e.Name, nil
+				found = append(found, e.Name)
 			}
 		}
 	}
-	return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"%s\" names them", name, store, a.command("backup", "NAME", "--list"))
+	switch len(found) {
+	case 0:
+		return backup.Name{}, inputErrorf("--from %s: there is no such backup in %s; \"%s\" names them", name, store, a.command("backup", "NAME", "--list"))
+	case 1:
+		return found[0], nil
+	}
+	// A cluster that was deleted and made again counts its attempts from the first.
+	return backup.Name{}, inputErrorf("--from %s: %d backups in %s have this name; choose one of %v", name, len(found), store, found)
 }

@@ -37,4 +37,11 @@ func TestFindBackup(t *testing.T) {
 	if _, err := a.findBackup(t.Context(), store, "kv-3.5.35-3.6.16-a3-21"); codeOf(err) != exitInput {
 		t.Errorf("one that is not there: got %v", err)
 	}
+	again := backup.Name{Cluster: "kv", From: "3.5.35", To: "3.6.16", Attempt: "a3-20", Kind: backup.Auto, Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)} // of a cluster made anew
+	if _, err := store.Put(t.Context(), again, backup.FromStream(strings.NewReader("y")), backup.About{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.findBackup(t.Context(), store, shortName(again)); codeOf(err) != exitInput || !strings.Contains(err.Error(), long[0]) || !strings.Contains(err.Error(), again.String()) {
+		t.Errorf("a name that two have: got %v, want both by their own names", err)
+	}
 }

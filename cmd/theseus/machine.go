@@ -93,12 +93,12 @@ func (m *machine) systemOf(_ context.Context, path string, objects []manifest.Ob
 }
 
 func (m *machine) create(_ context.Context, p *proposal) (access, error) {
-	return m.make(p.file)
+	return m.make(p.file, m.home.Create)
 }
 
 // make makes the folder of a new cluster.
-func (m *machine) make(f *clusterFile) (*process, error) {
-	st, err := m.home.Create(f.cluster, f.system)
+func (m *machine) make(f *clusterFile, create func(*v1alpha1.Cluster, *system.System) (*local.State, error)) (*process, error) {
+	st, err := create(f.cluster, f.system)
 	if err != nil {
 		return nil, inputError(err)
 	}
@@ -165,7 +165,12 @@ type process struct {
 func (m *process) name() string { return m.state.Name() }
 
 // complete refuses a cluster whose restore was interrupted.
-func (m *process) complete() error { return m.interruptedRestore(m.name()) }
+func (m *process) complete() error {
+	if !m.state.Hollow() {
+		return nil
+	}
+	return inputNext(fmt.Sprintf("if that does not run any more: %s, then restore again", m.command("down", m.name(), "--delete-data")), "%s: its restore has not ended", m.name())
+}
 
 func (m *process) load(ctx context.Context) (*v1alpha1.Cluster, error) {
 	stamp := m.state.Stamp() // first: what is written in between is read again
@@ -267,7 +272,7 @@ func (m *process) down(ctx context.Context, deleteData bool) (downed, error) {
 		return d, err
 	}
 	d.words = m.name() + " is deleted; its backups stay where they are"
-	return d, errors.Join(m.home.Delete(m.name()), os.RemoveAll(restoreMark(m.home, m.name())))
+	return d, m.home.Delete(m.name())
 }
 
 func (m *process) stopAll(ctx context.Context) error {

@@ -19,6 +19,7 @@ type progress struct {
 	width int    // of the terminal, 0 without one
 	drawn string // the last line on the terminal
 	told  string // the last wait that was told
+	said  string // why the last act could not be begun; told once
 	lines bool   // events go to stdout as JSON, a line each, and nothing is talked
 }
 
@@ -37,8 +38,15 @@ func newProgress(a *app, status *v1alpha1.ClusterStatus) *progress {
 // pass shows what a pass came to.
 func (p *progress) pass(pass runner.Pass) {
 	p.status(&pass.Cluster.Status)
-	if pass.ActError != nil {
-		p.say(time.Now(), line{about: subject(pass.Act.Member), text: fmt.Sprintf("%s: %v; it is tried again", strings.ToLower(string(pass.Act.Act)), pass.ActError), bad: true})
+	if pass.Act == nil {
+		return
+	}
+	before := p.said
+	if p.said = ""; pass.ActError != nil {
+		p.said = fmt.Sprintf("%s: %v; it is tried again", strings.ToLower(string(pass.Act.Act)), pass.ActError)
+	}
+	if p.said != "" && p.said != before {
+		p.say(time.Now(), line{about: subject(pass.Act.Member), text: p.said, bad: true})
 	}
 }
 

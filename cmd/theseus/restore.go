@@ -141,41 +141,17 @@ func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Nam
 	return proof, nil
 }
 
-// createFilled makes the new cluster with its data. A mark stands beside it until the data is whole, so that a cluster
-// with half of its data is never started.
+// createFilled makes the new cluster with its data. It is hollow until the data is whole, so that a cluster with half of its data is
+// never started.
 func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, got string) (*process, error) {
-	mark := restoreMark(m.home, k.name)
-	if err := os.MkdirAll(string(m.home), 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(mark, nil, 0o600); err != nil {
-		return nil, err
-	}
-	at, err := m.make(f)
+	at, err := m.make(f, m.home.CreateHollow)
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(mark))
+		return nil, err
 	}
 	if err := at.fillMembers(ctx, f, got); err != nil {
-		return nil, errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), m.home.Delete(k.name), os.Remove(mark))
+		return nil, errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), m.home.Delete(k.name))
 	}
-	return at, os.Remove(mark)
-}
-
-func restoreMark(home local.Home, name string) string {
-	return filepath.Join(string(home), ".restoring-"+name)
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// interruptedRestore refuses a cluster whose data is not whole.
-func (m *machine) interruptedRestore(name string) error {
-	if !exists(restoreMark(m.home, name)) {
-		return nil
-	}
-	return inputNext(fmt.Sprintf("if that does not run any more: %s, then restore again", m.command("down", name, "--delete-data")), "%s: its restore has not ended", name)
+	return at, at.state.Filled()
 }
 
 // fillMembers makes the data folder of each member of the restored component.
