@@ -42,10 +42,12 @@ const (
 	resultFile   = "result.json"
 )
 
-// result is how a job ended.
+// result is how a job ended. By is who did it: one that outlived its cluster must not speak for a job of the same id of the cluster that came
+// after it.
 type result struct {
-	Outcome string `json:"outcome"` // succeeded, failed, unknown
-	Message string `json:"message,omitempty"`
+	By      process `json:"by"`
+	Outcome string  `json:"outcome"` // succeeded, failed, unknown
+	Message string  `json:"message,omitempty"`
 }
 
 func checkID(id string) error {
@@ -81,24 +83,24 @@ func (j Jobs) Outcome(id string) upgrade.Outcome {
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return upgrade.Outcome{}
 	}
-	if o, done := ended(dir); done {
-		return o
-	}
 	owner := process{}
 	if there, err := readJSON(filepath.Join(dir, ownerFile), &owner); !there || err != nil {
 		return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: "nobody knows who began it"}
+	}
+	if o, done := ended(dir, owner); done {
+		return o
 	}
 	if owner.alive() {
 		progress, _ := os.ReadFile(filepath.Join(dir, progressFile)) // none yet
 		return upgrade.Outcome{Phase: upgrade.Underway, Message: string(progress)}
 	}
-	if o, done := ended(dir); done { // between the two looks
+	if o, done := ended(dir, owner); done { // between the two looks
 		return o
 	}
 	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: fmt.Sprintf("process %d that did it was killed before it said how it ended", owner.PID)}
 }
 
-func ended(dir string) (upgrade.Outcome, bool) {
+func ended(dir string, owner process) (upgrade.Outcome, bool) {
 	r := result{}
 	there, err := readJSON(filepath.Join(dir, resultFile), &r)
 	switch {
@@ -106,6 +108,8 @@ func ended(dir string) (upgrade.Outcome, bool) {
 		return upgrade.Outcome{}, false
 	case err != nil:
 		return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: err.Error()}, true
+	case r.By != owner:
+		return upgrade.Outcome{}, false
 	}
 	for _, phase := range []upgrade.OutcomePhase{upgrade.Succeeded, upgrade.Failed} {
 		if r.Outcome == phase.String() {
@@ -143,6 +147,7 @@ type Job struct {
 	ID string
 	// Dir is the job's own folder; it may leave files there.
 	Dir   string
+	owner process
 	input []byte
 }
 
@@ -182,7 +187,7 @@ func (w Worker) Work(args []string, do func(context.Context, *Job) upgrade.Outco
 		return 1
 	}
 	o := do(ctx, job)
-	if err := w.Fault.writeJSON("result", filepath.Join(job.Dir, resultFile), result{o.Phase.String(), o.Message}); err != nil {
+	if err := w.Fault.writeJSON("result", filepath.Join(job.Dir, resultFile), result{job.owner, o.Phase.String(), o.Message}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -225,5 +230,5 @@ func (w Worker) claim(args []string) (*Job, error) {
 		return nil, err
 	}
 	w.Fault.at("claim.made")
-	return &Job{ID: id, Dir: final, input: input}, syncFolder(dir)
+	return &Job{ID: id, Dir: final, owner: self, input: input}, syncFolder(dir)
 }

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -113,9 +114,7 @@ func TestRunsForgotten(t *testing.T) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := (Fault)(nil).writeJSON("result", filepath.Join(dir, resultFile), result{Outcome: "succeeded"}); err != nil {
-			t.Fatal(err)
-		}
+		conclude(t, dir, process{PID: 1}, process{PID: 1})
 	}
 	a := &v1alpha1.Attempt{Steps: []v1alpha1.StepStatus{{Runs: []v1alpha1.RunRef{{ID: 3}}}}}
 	w.state.forgetRuns(jobs, 3*keptRuns, a)
@@ -125,6 +124,36 @@ func TestRunsForgotten(t *testing.T) {
 	}
 	if len(runs) != keptRuns || runs[3].Phase != upgrade.Succeeded || runs[2].Phase != upgrade.NotBegun || runs[3*keptRuns-1].Phase != upgrade.Succeeded {
 		t.Errorf("%d runs are kept: 2 is %s, 3 is %s; want %d, without 2 and with 3", len(runs), runs[2].Phase, runs[3].Phase, keptRuns)
+	}
+}
+
+// conclude writes what a job leaves that one process claimed and one has ended.
+func conclude(t *testing.T, dir string, owner, by process) {
+	t.Helper()
+	none := (Fault)(nil)
+	if err := errors.Join(none.writeJSON("claim", filepath.Join(dir, ownerFile), owner), none.writeJSON("result", filepath.Join(dir, resultFile), result{By: by, Outcome: "succeeded"})); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestResultOfAnother: a job that outlived its cluster writes how it ended where a job of the next one has the same id.
+func TestResultOfAnother(t *testing.T) {
+	jobs := Jobs{Dir: t.TempDir()}
+	dir := filepath.Join(jobs.Dir, "7")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mine, err := identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conclude(t, dir, mine, process{PID: 1})
+	if o := jobs.Outcome("7"); o.Phase != upgrade.Underway {
+		t.Errorf("somebody else's result: got %s, want %s", o.Phase, upgrade.Underway)
+	}
+	conclude(t, dir, mine, mine)
+	if o := jobs.Outcome("7"); o.Phase != upgrade.Succeeded {
+		t.Errorf("its own result: got %s, want %s", o.Phase, upgrade.Succeeded)
 	}
 }
 
