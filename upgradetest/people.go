@@ -88,6 +88,9 @@ func (w *World) want(st *v1alpha1.ClusterStatus) {
 			}
 		})
 		w.spoil()
+	case w.rand.IntN(4) == 0:
+		w.say("somebody stops all members, and starts them again")
+		w.stopAll()
 	case w.rand.IntN(2) == 0:
 		w.people.tune++
 		w.edit("option", func(s *v1alpha1.ClusterSpec) { s.Options = map[string]string{"tune": fmt.Sprint(w.people.tune)} })
@@ -300,16 +303,20 @@ func (w *World) breakThings() {
 	case w.chance(AllSilent, p/3):
 		w.mute = w.now + w.between(time.Second, 4*time.Minute)
 	case w.chance(Blackout, p/2):
-		for _, m := range w.members {
-			if m.state != upgrade.ProcessAbsent {
-				w.vanish(m)
-			}
-		}
+		w.stopAll()
 	case w.chance(WallClockJump, p):
 		w.wall += w.between(-time.Hour, time.Hour)
 	case w.chance(SecondDriver, p) && len(w.drivers) < 3:
 		d := w.newDriver()
 		w.after(w.between(time.Second, 2*time.Minute), func() { d.retired = true })
+	}
+}
+
+func (w *World) stopAll() {
+	for _, m := range w.members {
+		if m.state != upgrade.ProcessAbsent {
+			w.vanish(m)
+		}
 	}
 }
 
