@@ -69,13 +69,17 @@ func (d *Decider) start(s *Scene, kind v1alpha1.AttemptKind, restart int64) Deci
 	if err != nil {
 		return s.refused(err)
 	}
+	s.begin(a)
+	return Decision{Situation: Upgrading, Again: true}
+}
+
+// begin makes an attempt the one that runs.
+func (s *Scene) begin(a *v1alpha1.Attempt) {
 	s.status.Serial++
-	a.ID = s.status.Serial
-	a.Started = s.Now()
+	a.ID, a.Started = s.status.Serial, s.Now()
 	s.status.Attempt = a
 	s.open()
 	s.event("AttemptStarted", "", describeAttempt(a), false)
-	return Decision{Situation: Upgrading, Again: true}
 }
 
 func describeAttempt(a *v1alpha1.Attempt) string {

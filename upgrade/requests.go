@@ -223,9 +223,7 @@ func (d *Decider) askRestart(s *Scene) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.status.Serial++
-	a.ID, a.Started = s.status.Serial, s.Now()
-	s.status.Attempt = a
+	s.begin(a)
 	return "a rolling restart begins", nil
 }
 
