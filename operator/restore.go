@@ -205,7 +205,7 @@ func (f *filling) source(ctx context.Context) error {
 	x := f.restore
 	if from := x.Spec.From; from != nil {
 		f.place, f.name = &from.Place, from.Name
-		return nil
+		return nil // who wrote it is known when the first volume is filled
 	}
 	b := &v1alpha1.Backup{}
 	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Backup}, b)
@@ -220,6 +220,15 @@ func (f *filling) source(ctx context.Context) error {
 		return waits{fmt.Errorf("the Backup %s has not finished yet", b.Name)}
 	}
 	f.place, f.name = b.Status.Place, b.Status.Name
+	return f.mayRead(b.Status.Version)
+}
+
+// mayRead waits where a later version wrote the data than the one that is to read it: the manifest of a cluster often says the version at which it
+// was made, and not the one that it was upgraded to.
+func (f *filling) mayRead(wrote string) error {
+	if v := f.cluster.Spec.Version; wrote != "" && f.system.Compare(v, wrote) < 0 {
+		return waits{fmt.Errorf("%s wrote the backup, and Cluster %s is to run %s, which is older and need not be able to read it: set its spec.version to %s", wrote, f.cluster.Name, v, wrote)}
+	}
 	return nil
 }
 
@@ -386,6 +395,9 @@ func (f *filling) note(ctx context.Context, filled []string, result RestoreResul
 
 // finish takes the marks off, and then ends. All members were noted before: a claim without a mark is not taken for somebody else's any more.
 func (f *filling) finish(ctx context.Context) error {
+	if err := f.mayRead(f.restore.Status.Version); err != nil {
+		return err
+	}
 	for _, member := range f.restore.Status.Members {
 		have := &corev1.PersistentVolumeClaim{}
 		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.cluster.Namespace, Name: claimName(member)}, have)

@@ -54,7 +54,9 @@ func (n *namespace) newRestore(ctx context.Context, p *proposal, from stored) (*
 	if err != nil {
 		return nil, inputNext("give the name that it has there, as status.name of its Backup said it: CLUSTER/TIME_FROM_TO_ATTEMPT_KIND; or leave --url out and name a Backup", "--from %s, with --url: %w", from.name, err)
 	}
-	p.warnOfVersion(n.app, name.From)
+	if err := p.mayRead(n.app, name.From); err != nil {
+		return nil, err
+	}
 	r.Spec.From = &v1alpha1.StoredBackup{Place: placeAt(from.url, p.spec.Backup), Name: from.name}
 	return r, nil
 }
@@ -87,7 +89,7 @@ func (n *namespace) checkBackup(ctx context.Context, p *proposal, name string) e
 	case b.Status.System != nil && b.Status.System.Name != p.system.Name():
 		return inputErrorf("backup %s: it is one of %s, and %s is a %s", name, b.Status.System.Name, p.name, p.system.Name())
 	case b.Status.Version != "":
-		p.warnOfVersion(n.app, b.Status.Version)
+		return p.mayRead(n.app, b.Status.Version)
 	}
 	return nil
 }

@@ -224,3 +224,23 @@ func TestPlaceAt(t *testing.T) {
 		t.Errorf("another cloud: got %+v", got)
 	}
 }
+
+// TestRestoreIntoAnOlderVersion: the file of a cluster that was upgraded by a patch says the version at which it began.
+func TestRestoreIntoAnOlderVersion(t *testing.T) {
+	w := newArchive(t)
+	b := &v1alpha1.Backup{}
+	if err := w.api.Get(t.Context(), client.ObjectKey{Namespace: "prod", Name: "b"}, b); err != nil {
+		t.Fatal(err)
+	}
+	b.Status.Version = "1.2.0"
+	if err := w.api.Update(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	err := w.run(t.Context(), stored{name: "b"})
+	if codeOf(err) != exitInput || !strings.Contains(err.Error(), `"1.1.0" is older than 1.2.0, at which the backup was taken`) {
+		t.Errorf("got %v", err)
+	}
+	if len(w.wrote) > 0 {
+		t.Errorf("wrote %q, want nothing", w.wrote)
+	}
+}

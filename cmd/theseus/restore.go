@@ -110,7 +110,9 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	if err != nil {
 		return "", err
 	}
-	p.warnOfVersion(k.app, name.From)
+	if err := p.mayRead(k.app, name.From); err != nil {
+		return "", err
+	}
 	at, err := m.createFilled(ctx, k, f, got)
 	if err != nil {
 		return "", err
@@ -119,11 +121,16 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	return fmt.Sprintf("%s has the data of %s, taken %s; what was written after that is not in it", k.name, name, proof.Started.Local().Format(time.DateTime)), nil
 }
 
-// warnOfVersion says that the data was written by another version than the one that is to read it.
-func (p *proposal) warnOfVersion(a *app, wrote string) {
-	if v := p.spec.Version; wrote != v {
+// mayRead refuses data that a later version wrote than the one that is to read it, and warns of data that an earlier one wrote.
+func (p *proposal) mayRead(a *app, wrote string) error {
+	v := p.spec.Version
+	if p.system.Compare(v, wrote) < 0 {
+		return inputErrorf("spec.version: %q is older than %s, at which the backup was taken, and need not be able to read its data; set %s", v, wrote, wrote)
+	}
+	if !p.system.SameVersion(v, wrote) {
 		a.talkf("warning: the backup was taken at %s and %s runs %s", wrote, p.name, v)
 	}
+	return nil
 }
 
 // fetch gets a backup that is whole and of this System. What is not is the user's to choose anew: nothing was made yet.
