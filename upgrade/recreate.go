@@ -100,7 +100,7 @@ func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
 		}
 	}
 	if waiting != nil {
-		return WaitFirmly("member "+waiting.View.Name, "stopped", "it is asked to end. "+waiting.Message)
+		return WaitFirmly("member "+waiting.View.Name, "stopped", ending(waiting))
 	}
 	return Done()
 }

@@ -294,7 +294,7 @@ func (w *relocation) good() Move {
 // replace stops a member of the new workload that has another revision. It comes back by itself.
 func (w *relocation) replace(f *fact) Move {
 	if f.State == ProcessStopping || f.State == ProcessAbsent {
-		return WaitFirmly("member "+f.View.Name, "stopped", "it is asked to end. "+f.Message)
+		return WaitFirmly("member "+f.View.Name, "stopped", ending(f))
 	}
 	if m := w.spare([]*fact{f}); m.Kind != MoveDone {
 		return m

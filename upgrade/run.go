@@ -117,7 +117,7 @@ func (s *Scene) runOn(e errand, member string) Move {
 	case out.Phase == NotBegun:
 		return Do(s.runIntent(e, r, member))
 	case out.Phase == Underway:
-		return Wait("run "+key, rule, "under way: "+out.Message)
+		return Wait("run "+key, rule, strings.TrimSuffix("under way: "+out.Message, ": "))
 	case out.Phase == Succeeded:
 		r.Done, r.After.Duration = true, s.Clock()+bringPause
 		if e.counts {

@@ -76,13 +76,21 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 		return nil, k.refused(err)
 	}
 	if t.plan != nil && version != "" {
-		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version)} {
+		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version), t.tried()} {
 			if text != "" {
 				t.plan.Warnings = append(t.plan.Warnings, text)
 			}
 		}
 	}
 	return t, nil
+}
+
+// tried warns of a version that was tried before. Who names it asks for another try.
+func (t *target) tried() string {
+	if !t.again {
+		return ""
+	}
+	return t.spec.Version + " failed or was taken back before, and is tried again"
 }
 
 // proposal is what is planned, for the site to judge.

@@ -81,6 +81,9 @@ func (a *app) statusOfAll(ctx context.Context) error {
 		a.printJSON(all)
 	case len(rows) == 0:
 		a.talkf("there is no cluster yet; to make one: %s", a.command("up", "FILE"))
+		if !a.remote() {
+			a.talkf("those of Kubernetes are shown with --namespace or --all-namespaces")
+		}
 	default:
 		a.table(a.shown(rows))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,6 +30,22 @@ func TestUnlistedVersion(t *testing.T) {
 		got := strings.Join(p.warnings(), " ")
 		if want != "" && !strings.Contains(got, want) || want == "" && strings.Contains(got, "listed") {
 			t.Errorf("%s: warnings %q, want %q", to, got, want)
+		}
+	}
+}
+
+// A version that failed before is tried again by who names it, and is warned of.
+func TestTriedVersion(t *testing.T) {
+	c := applied(t, running("1.0.0"))
+	c.Status.FailedTarget = "1.1.0"
+	k := newTown(t, interceptor.Funcs{}, c).opened(t, "si")
+	for to, want := range map[string]bool{"1.1.0": true, "1.0.1": false} {
+		p, err := k.planTo(t.Context(), wish{to: to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.Contains(p.warnings(), to+" failed or was taken back before, and is tried again"); got != want {
+			t.Errorf("%s: warned %t, want %t: %q", to, got, want, p.warnings())
 		}
 	}
 }
