@@ -470,6 +470,9 @@ func (s *Scene) resume() {
 	s.event("Resumed", "", "", false)
 }
 
+// anew is what is left to do about a cluster that was never whole and cannot get whole as its spec is.
+const anew = "delete the cluster with its data and make it anew"
+
 // CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a
 // webhook ask before they accept one; where no attempt runs, whether it may come together with another version. A nil error with edits: Defer means that the edit waits for the attempt's end.
 func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
@@ -498,8 +501,11 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 	o.Forget()
 	n.Forget()
 	if field := firstDifference(o, n); field != "" {
-		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change",
-			Remedy: "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"}
+		remedy := "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"
+		if a.Kind == v1alpha1.AttemptCreate {
+			remedy += "; if it cannot end, " + anew
+		}
+		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change", Remedy: remedy}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -588,7 +589,7 @@ func revisions(sys *system.System, p *v1alpha1.Pinned) string {
 func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) error {
 	a := s.attempt
 	if a.Base == nil {
-		return fmt.Errorf("there is no version before this one")
+		return errors.New("there is no version before this one: take the cause away and resume, or " + anew)
 	}
 	for i := range a.Steps {
 		st := &a.Steps[i]

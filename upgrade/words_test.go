@@ -1,6 +1,12 @@
 package upgrade
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
 
 func TestBy(t *testing.T) {
 	for want, asked := range map[string][2]string{"": {}, " (root)": {"root", ""}, " (lunch)": {"", "lunch"}, " (root: lunch)": {"root", "lunch"}} {
@@ -20,6 +26,18 @@ func TestLacks(t *testing.T) {
 		f := &fact{Member: &Member{Message: test.message}, why: test.why}
 		if got := f.lacks(); got != test.want {
 			t.Errorf("got %q, want %q", got, test.want)
+		}
+	}
+}
+
+// A cluster that was never whole has no version to go back to: who can neither edit nor abort is told what is left.
+func TestAnew(t *testing.T) {
+	sys := &system.System{}
+	for kind, want := range map[v1alpha1.AttemptKind]bool{v1alpha1.AttemptCreate: true, v1alpha1.AttemptRestart: false} {
+		st := &v1alpha1.ClusterStatus{Attempt: &v1alpha1.Attempt{Kind: kind, To: "1.0"}}
+		err := CheckEdit(sys, st, &v1alpha1.ClusterSpec{Version: "1.0"}, &v1alpha1.ClusterSpec{Version: "1.0", System: "other"})
+		if err == nil || strings.Contains(err.Error(), anew) != want {
+			t.Errorf("%s: got %v", kind, err)
 		}
 	}
 }
