@@ -85,7 +85,11 @@ func (s *Scene) begin(a *v1alpha1.Attempt) {
 func describeAttempt(a *v1alpha1.Attempt) string {
 	switch a.Kind {
 	case v1alpha1.AttemptUpgrade:
-		return "upgrade from " + a.From + " to " + a.To + fmt.Sprintf(" in %d hop(s)", len(a.Hops))
+		text := "upgrade from " + a.From + " to " + a.To
+		if n := len(a.Hops); n > 1 {
+			text += fmt.Sprintf(" in %d hops", n)
+		}
+		return text
 	case v1alpha1.AttemptCreate:
 		return "create at " + a.To
 	case v1alpha1.AttemptStart:

@@ -35,12 +35,9 @@ const (
 	oneStep      = "step"
 )
 
-// hops counts hops as people do.
-var hops = strings.NewReplacer(" in 1 hop(s)", "", "hop(s)", "hops")
-
 // tell is the next line.
 func (s *story) tell(e v1alpha1.Event) line {
-	l := line{about: subject(e.Object), text: telling(hops.Replace(strings.TrimSpace(e.Message))), bad: e.Warning}
+	l := line{about: subject(e.Object), text: telling(strings.TrimSpace(e.Message)), bad: e.Warning}
 	switch e.Reason {
 	case "AttemptStarted":
 		clear(s.begun)
