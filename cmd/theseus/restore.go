@@ -100,6 +100,9 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	if err != nil {
 		return "", err
 	}
+	if err := p.mayRead(k.app, name.From); err != nil { // before it is fetched, which may take long
+		return "", err
+	}
 	work, err := os.MkdirTemp("", "theseus-restore-")
 	if err != nil {
 		return "", err
@@ -108,9 +111,6 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	got := filepath.Join(work, "backup")
 	proof, err := k.fetch(ctx, store, name, got)
 	if err != nil {
-		return "", err
-	}
-	if err := p.mayRead(k.app, name.From); err != nil {
 		return "", err
 	}
 	at, err := m.createFilled(ctx, k, f, got)

@@ -326,6 +326,6 @@ func mark(p v1alpha1.StepPhase) string {
 func (k *opened) printWait(w *v1alpha1.WaitingFor) {
 	k.printf("waits for %s\n  since %s%s\n", waitText(w), w.Since.Local().Format(time.TimeOnly), until(w))
 	if w.Override != "" && w.Deadline != nil {
-		k.printf("  the System says that it is not safe without it; to go on all the same: %s\n", k.command(asks(w.Override, k.name)))
+		k.printf("  it is waited for because going on is not known to be safe; to go on all the same: %s\n", k.command(asks(w.Override, k.name)))
 	}
 }
