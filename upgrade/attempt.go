@@ -3,12 +3,9 @@ package upgrade
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
-	"slices"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"theseus.dev/api/v1alpha1"
@@ -199,6 +196,9 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 	spec := in.Cluster.Spec.DeepCopy()
 	a := &v1alpha1.Attempt{Kind: kind, Phase: v1alpha1.PhaseRunning, To: spec.Version,
 		Target: v1alpha1.Pinned{Spec: *spec, System: v1alpha1.SystemRef{Name: sys.Name(), Hash: sys.Hash()}}}
+	if before := status.Attempt; have == nil && before != nil {
+		a.Ran = before.Ran // a first start that was corrected: its members may have written to their volumes
+	}
 	if have != nil {
 		a.From, a.Base = have.Spec.Version, have.DeepCopy()
 		a.Target.Restart = have.Restart + restart
@@ -246,7 +246,7 @@ func checkAttempt(sys *system.System, in *Input, a *v1alpha1.Attempt) error {
 		if err := checkScale(sys, &a.Target.Spec, &a.Base.Spec); err != nil {
 			return err
 		}
-		if err := checkFixed(sys, &a.Base.Spec, &a.Target.Spec); err != nil {
+		if err := checkFixed(sys, &a.Base.Spec, &a.Target.Spec, elsewhere); err != nil {
 			return err
 		}
 	}
@@ -314,6 +314,7 @@ func (d *Decider) endHop(s *Scene) Decision {
 	}
 	a.Hop++
 	a.Approved = false
+	s.spendOverrides()
 	a.Steps = d.planSteps(s.sys, s.in.Cluster, a)
 	s.event("HopStarted", "", fmt.Sprintf("hop %d of %d: %s to %s", a.Hop+1, len(a.Hops), s.Hop().From, s.Hop().To), false)
 	return Decision{Situation: Upgrading, Again: true}
@@ -357,7 +358,11 @@ func (s *Scene) end(phase v1alpha1.AttemptPhase, at, message string) {
 	}
 	s.status.Overrides = nil
 	s.status.Attempts = appendBounded(s.status.Attempts, sum, maxAttempts)
-	s.event("Attempt"+string(phase), "", describeAttempt(a)+" ended at "+at, phase != v1alpha1.PhaseSucceeded)
+	how := describeAttempt(a) + " ended at " + at
+	if at == "" {
+		how = describeAttempt(a) + " ended: " + message
+	}
+	s.event("Attempt"+string(phase), "", how, phase != v1alpha1.PhaseSucceeded)
 }
 
 func (s *Scene) noteVersion(v string) {
@@ -365,29 +370,6 @@ func (s *Scene) noteVersion(v string) {
 	if len(h) == 0 || h[len(h)-1] != v {
 		s.status.VersionHistory = appendBounded(h, v, maxVersions)
 	}
-}
-
-// followSpec is promise 6: what an edit of the version means while an attempt runs. Everything else in the spec waits, because
-// the attempt works from its own copy.
-func (d *Decider) followSpec(s *Scene) bool {
-	a, want := s.attempt, s.in.Cluster.Spec.Version
-	if a.Kind != v1alpha1.AttemptUpgrade || s.backing || s.sys.SameVersion(want, a.To) {
-		return false
-	}
-	if s.sys.SameVersion(want, a.Base.Spec.Version) {
-		end, why := v1alpha1.PhaseRolledBack, s.versionField()+" was set back to "+want
-		if !a.Disrupted {
-			end = v1alpha1.PhaseAborted
-		}
-		return d.turnBack(s, end, why) == nil
-	}
-	if a.Disrupted {
-		return false // refused: see describe
-	}
-	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
-		return false // so is what no path leads to
-	}
-	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
 }
 
 // leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
@@ -472,86 +454,6 @@ func (s *Scene) resume() {
 		}
 	}
 	s.event("Resumed", "", "", false)
-}
-
-// anew is what is left to do about a cluster that was never whole and cannot get whole as its spec is.
-const anew = "delete the cluster with its data and make it anew"
-
-// CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a
-// webhook ask before they accept one; where no attempt runs, whether it may come together with another version. A nil error with edits: Defer means that the edit waits for the attempt's end.
-func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
-	a := status.Attempt
-	if a == nil || a.Phase.Ended() {
-		if hops, ok := changesVersion(sys, status, new); ok {
-			return checkTogether(sys, &status.Applied.Spec, new, hops)
-		}
-		if status.Applied != nil {
-			return checkFixed(sys, &status.Applied.Spec, new)
-		}
-		return nil
-	}
-	if !sys.SameVersion(old.Version, new.Version) {
-		if a.Base != nil && sys.SameVersion(new.Version, a.Base.Spec.Version) || !a.Disrupted || sys.SameVersion(new.Version, a.To) {
-			return nil
-		}
-		return &RefusedError{Field: "spec.version", Value: new.Version, Reason: fmt.Sprintf("the upgrade to %s is under way", a.To),
-			Remedy: "wait for its end, or set the version back to " + baseVersion(a) + " to roll back first"}
-	}
-	if new.Upgrade.Edits == v1alpha1.EditsDeferred {
-		return nil
-	}
-	o, n := old.DeepCopy(), new.DeepCopy()
-	o.Upgrade, n.Upgrade = v1alpha1.UpgradePolicy{}, v1alpha1.UpgradePolicy{}
-	o.Forget()
-	n.Forget()
-	if field := firstDifference(o, n); field != "" {
-		remedy := "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"
-		if a.Kind == v1alpha1.AttemptCreate {
-			remedy += "; if it cannot end, " + anew
-		}
-		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change", Remedy: remedy}
-	}
-	return nil
-}
-
-func baseVersion(a *v1alpha1.Attempt) string {
-	if a.Base == nil {
-		return a.From
-	}
-	return a.Base.Spec.Version
-}
-
-// firstDifference is the first field in which two specs differ. What is empty and what is left out are the same.
-func firstDifference(a, b *v1alpha1.ClusterSpec) string {
-	same := equality.Semantic.DeepEqual
-	if a.System != b.System {
-		return "system"
-	}
-	for _, c := range slices.Sorted(maps.Keys(merge(a.Components, b.Components))) {
-		if !same(a.Components[c], b.Components[c]) {
-			return "components." + c
-		}
-	}
-	switch {
-	case !same(a.Options, b.Options):
-		return "options"
-	case !same(a.Programs, b.Programs):
-		return "programs"
-	case !same(a.Backup, b.Backup):
-		return "backup"
-	case !same(a.Credentials, b.Credentials):
-		return "credentials"
-	}
-	return ""
-}
-
-func merge(a, b map[string]v1alpha1.ComponentSpec) map[string]v1alpha1.ComponentSpec {
-	all := maps.Clone(a)
-	if all == nil {
-		return b
-	}
-	maps.Copy(all, b)
-	return all
 }
 
 // IsRefused says whether an error is a user's mistake about the spec.

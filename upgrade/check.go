@@ -17,7 +17,9 @@ func (d *Decider) Check(in Input) error {
 		if a.Base != nil && (s.backing || superseded || s.sys.SameVersion(want, a.Base.Spec.Version)) {
 			end = a.Base
 		}
-		status.Applied, status.Attempt = end.DeepCopy(), nil
+		if status.Applied, status.Attempt = end.DeepCopy(), nil; unused(a) {
+			status.Applied = nil
+		}
 		s.open()
 	}
 	kind, err := s.wish()

@@ -160,6 +160,7 @@ func (d *Decider) decide(s *Scene) Decision {
 	if s.followTemplates() {
 		return Decision{Situation: s.situation(), Again: true}
 	}
+	s.noteServed()
 	switch {
 	case s.attempt == nil:
 		return d.begin(s)
@@ -550,7 +551,11 @@ func (d *Decider) fail(s *Scene, f *v1alpha1.Failure) {
 		s.rest(v1alpha1.PhasePaused, f.Message)
 		return
 	}
-	if err := d.turnBack(s, v1alpha1.PhaseRolledBack, f.Reason+" of "+f.Object); err != nil {
+	switch err := d.turnBack(s, v1alpha1.PhaseRolledBack, f.Reason+" of "+f.Object); {
+	case err == nil:
+	case a.Base == nil:
+		s.rest(v1alpha1.PhasePaused, f.Message+"; "+err.Error())
+	default:
 		s.rest(v1alpha1.PhasePaused, f.Message+"; there is no way back: "+err.Error())
 	}
 }
@@ -589,7 +594,11 @@ func revisions(sys *system.System, p *v1alpha1.Pinned) string {
 func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) error {
 	a := s.attempt
 	if a.Base == nil {
-		return errors.New("there is no version before this one: take the cause away and resume, or " + anew)
+		way := "take the cause away and resume, or " + anew
+		if unused(a) {
+			way = "correct the spec, or take the cause away and resume"
+		}
+		return errors.New("there is no version to go back to: " + way)
 	}
 	for i := range a.Steps {
 		st := &a.Steps[i]
@@ -606,6 +615,7 @@ func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) erro
 	a.Phase, a.Ending, a.Resume, a.Rest, a.Pausing = v1alpha1.PhaseRollingBack, end, "", "", false
 	a.Intent, a.WaitingFor = nil, nil
 	s.backing = true
+	s.spendOverrides()
 	s.event("RollingBack", "", why, true)
 	return nil
 }
@@ -621,6 +631,7 @@ func (s *Scene) turnForward() Decision {
 		}
 	}
 	s.backing = false
+	s.spendOverrides()
 	s.event("TurnedForward", "", "the software finalized the hop from "+s.Hop().From+" to "+s.Hop().To+" in the meantime: there is no way back", true)
 	return Decision{Situation: Upgrading, Again: true}
 }

@@ -3,7 +3,6 @@ package upgrade
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"theseus.dev/api/v1alpha1"
@@ -293,11 +292,6 @@ func (w *walk) receiver(h *v1alpha1.Hand, f *fact) string {
 	return found
 }
 
-// ending says of a member that was asked to end what its platform says.
-func ending(f *fact) string {
-	return strings.TrimSuffix("it is asked to end: "+f.Message, ": ")
-}
-
 // replace stops the process: the disruption. Everything that permits it is asked in this look again.
 func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	w.st.Since = nil
@@ -311,7 +305,7 @@ func (w *walk) replace(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		return then(v1alpha1.HandReady) // it came back with the wanted revision: somebody else replaced it
 	}
 	if f.State == ProcessStopping {
-		return stay(WaitFirmly("member "+h.Member, "stopped", ending(f)))
+		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end"+note(f.Message)))
 	}
 	if w.Attempt().Pausing && h.Incarnation == "" {
 		return stay(WaitFirmly("member "+h.Member, "pause", "a pause was asked for")) // no stop of it was decided on before
@@ -412,7 +406,7 @@ func (w *walk) start(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		}
 		return stay(w.renew(h, f))
 	case f.State == ProcessStopping:
-		return stay(WaitFirmly("member "+h.Member, "stopped", ending(f)))
+		return stay(WaitFirmly("member "+h.Member, "stopped", "it is asked to end"+note(f.Message)))
 	case f.Revision != w.revision:
 		// It came back old. It is outdated, and has to be permitted as any other.
 		return w.drop(WaitFirmly("member "+h.Member, "revision", "it runs, with another revision"))

@@ -465,7 +465,7 @@ func (s *Scene) allGood() Move {
 			case f.State == ProcessAbsent && s.moving(c.Name()) == nil:
 				return Do(startIntent(s, f, rev, version))
 			case f.Crashes >= crashLimit && f.ready != system.Yes:
-				return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
+				return f.crashLoop()
 			case f.ready != system.Yes && !s.Overridden("ready"):
 				return Wait(object, "ready", f.lacks())
 			}

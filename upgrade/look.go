@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -118,6 +119,11 @@ type fact struct {
 
 // bad says that the member surely does not serve.
 func (f *fact) bad() bool { return f.ready == system.No }
+
+// crashLoop is the failure of a member that ended by itself too often.
+func (f *fact) crashLoop() Move {
+	return Fail(v1alpha1.FaultMember, "member "+f.View.Name, "CrashLoop", fmt.Sprintf("it ended by itself %d times", f.Crashes)+note(f.Message))
+}
 
 // lacks says why it is not ready, with what the platform adds to that.
 func (f *fact) lacks() string { return lacks(f.why, f.Message) }

@@ -100,7 +100,7 @@ func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
 		}
 	}
 	if waiting != nil {
-		return WaitFirmly("member "+waiting.View.Name, "stopped", ending(waiting))
+		return WaitFirmly("member "+waiting.View.Name, "stopped", "it is asked to end"+note(waiting.Message))
 	}
 	return Done()
 }
@@ -117,7 +117,7 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 		case f.State == ProcessAbsent:
 			return Do(startIntent(s, f, revision, version))
 		case f.Crashes >= crashLimit && f.ready != system.Yes:
-			return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
+			return f.crashLoop()
 		case f.ready != system.Yes && !s.Overridden("ready"):
 			late = Wait(object, "ready", f.lacks())
 		case f.version != "" && !s.sys.SameVersion(f.version, version) && !s.Overridden("version"):

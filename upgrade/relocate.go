@@ -222,7 +222,7 @@ func (w *relocation) faults() Move {
 		case f.Broken != "":
 			return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 		case w.crashes(f) >= crashLimit:
-			return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
+			return f.crashLoop()
 		case f.ready == system.Yes && f.version != "" && !w.sys.SameVersion(f.version, w.version) && !w.Overridden("version"):
 			return Fail(v1alpha1.FaultMember, object, "WrongVersion", "it says that it runs "+f.version+", not "+w.version)
 		}
@@ -294,7 +294,7 @@ func (w *relocation) good() Move {
 // replace stops a member of the new workload that has another revision. It comes back by itself.
 func (w *relocation) replace(f *fact) Move {
 	if f.State == ProcessStopping || f.State == ProcessAbsent {
-		return WaitFirmly("member "+f.View.Name, "stopped", ending(f))
+		return WaitFirmly("member "+f.View.Name, "stopped", "it is asked to end"+note(f.Message))
 	}
 	if m := w.spare([]*fact{f}); m.Kind != MoveDone {
 		return m

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -199,6 +200,15 @@ func (s *Scene) expireOverrides() {
 		// A used one is kept to the end of the attempt, for its history.
 		return !o.Used && !s.in.Now.Before(o.Until.Time)
 	})
+}
+
+// spendOverrides ends those that counted a run as done: the same run in a later hop, or on the way back, is another one.
+func (s *Scene) spendOverrides() {
+	for i := range s.status.Overrides {
+		if o := &s.status.Overrides[i]; o.Used && strings.HasPrefix(o.Rule, "run/") {
+			o.Until = s.Now()
+		}
+	}
 }
 
 func (d *Decider) askRestart(s *Scene) (string, error) {

@@ -199,7 +199,7 @@ func (w *walk) fault(f *fact) Move {
 	case f.Broken != "":
 		return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 	case w.crashes(f) >= crashLimit:
-		return Fail(v1alpha1.FaultMember, object, "CrashLoop", fmt.Sprintf("it ended by itself %d times. %s", f.Crashes, f.Message))
+		return f.crashLoop()
 	case f.ready == system.Yes && f.version != "" && !w.sys.SameVersion(f.version, w.version) && !w.Overridden("version"):
 		return Fail(v1alpha1.FaultMember, object, "WrongVersion", "it says that it runs "+f.version+", not "+w.version)
 	}

@@ -56,7 +56,6 @@ func checkTogether(sys *system.System, have, want *v1alpha1.ClusterSpec, hops []
 	o, n := have.DeepCopy(), want.DeepCopy()
 	for _, s := range []*v1alpha1.ClusterSpec{o, n} {
 		s.Options, s.Programs, s.Backup = nil, nil, nil
-		s.Forget()
 	}
 	if field := firstDifference(o, n); field != "" {
 		return &RefusedError{Field: "spec." + field, Reason: fmt.Sprintf("it changes together with the version, %s to %s", have.Version, want.Version), Remedy: alone(listed)}
@@ -64,13 +63,16 @@ func checkTogether(sys *system.System, have, want *v1alpha1.ClusterSpec, hops []
 	return nil
 }
 
-// checkFixed refuses another value for what cannot change any more.
-func checkFixed(sys *system.System, have, want *v1alpha1.ClusterSpec) error {
+// elsewhere is what is left to do about a cluster whose data cannot be had in another form.
+const elsewhere = "restore a backup into a new cluster"
+
+// checkFixed refuses another value for what cannot change any more, and says what else there is to do.
+func checkFixed(sys *system.System, have, want *v1alpha1.ClusterSpec, otherwise string) error {
 	old, values := sys.Options(have), sys.Options(want)
 	for _, name := range changedOptions(old, values) {
 		if sys.API().Options[name].Fixed {
 			return &RefusedError{Field: "spec.options." + name, Value: values[name], Reason: fmt.Sprintf("it cannot change once the cluster was created (it is %q)", old[name]),
-				Remedy: "set it back, or restore a backup into a new cluster"}
+				Remedy: "set it back, or " + otherwise}
 		}
 	}
 	return nil

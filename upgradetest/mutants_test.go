@@ -58,6 +58,7 @@ var mutants = []mutant{
 	if true {
 		return Done()
 	}`, "promise 5"},
+	{"a first start that served is corrected all the same", "edit.go", `			a.Served = a.Served || f.ready == system.Yes`, ``, "promise 6"},
 	{"requests are answered each time they come", "requests.go", `func(a v1alpha1.RequestAnswer) bool { return a.ID == r.ID }`, `func(a v1alpha1.RequestAnswer) bool { return false }`, ""},
 	{"deadlines count the wall clock, and with it the time in which nobody looked", "scene.go", `	return s.Clock()-s.step.ProgressAt.Duration >= s.deadline()`, `	w := s.attempt.WaitingFor
 	return w != nil && s.in.Now.Sub(w.Since.Time) >= s.deadline()`, "promise 8"},

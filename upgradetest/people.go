@@ -174,6 +174,8 @@ func (w *World) endRest(a *v1alpha1.Attempt) {
 		clear(w.bad)
 		w.repairProcesses()
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestResume})
+	case a.Kind == v1alpha1.AttemptCreate && w.rand.IntN(2) == 0:
+		w.correct()
 	case a.Failure != nil && overrule(a.Failure.Message) != "" && w.rand.IntN(2) == 0:
 		for _, rule := range []string{"volume", overrule(a.Failure.Message)} {
 			w.ask(v1alpha1.Request{Kind: v1alpha1.RequestOverride, Rule: rule, For: &metav1.Duration{Duration: time.Hour}})
@@ -192,6 +194,18 @@ func (w *World) endRest(a *v1alpha1.Attempt) {
 		w.hits[AskResume]++
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestResume})
 	}
+}
+
+// correct edits the spec of a cluster that does not come up the first time.
+func (w *World) correct() {
+	w.edit("a first start", func(s *v1alpha1.ClusterSpec) {
+		if w.rand.IntN(2) == 0 {
+			s.Version = versions[w.rand.IntN(2)]
+			return
+		}
+		w.people.tune++
+		s.Options = map[string]string{"tune": fmt.Sprint(w.people.tune)}
+	})
 }
 
 // errandOf is the errand in the name of a run: "run after/tell@w-a-0" is "after/tell".

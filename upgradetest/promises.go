@@ -23,6 +23,7 @@ type checks struct {
 	good     time.Duration   // that a failed attempt's cluster looked good
 	wait     *v1alpha1.WaitingFor
 	waitFor  int64  // the attempt that the wait is of
+	served   int64  // the attempt of first members one of which was seen ready
 	retry    bool   // somebody asked for another try
 	allowed  string // a version below the level that a person let members have
 	lastSpec string // of the attempt before
@@ -40,6 +41,7 @@ func (c *checks) decided(w *World, d *driver, p *pass) {
 	c.p9failuresHaveTheirConsequence(w, p, old, st)
 	c.p10failedHeals(w, p, old, st)
 	c.p6editsWhileAnAttemptRuns(w, p, old, st)
+	c.p6firstStartIsCorrectedUnused(w, p, old, st)
 	if p.dec.Act != nil {
 		c.pausedDoesNothing(w, p, old)
 		c.act(w, p, *p.dec.Act)
@@ -125,6 +127,9 @@ func (c *checks) stored(w *World, p *pass, before, after *v1alpha1.ClusterStatus
 	c.p9failedTargetIsNotRetried(w, p, before, after)
 	c.p13nothingBeginsByItself(w, p, before, after)
 	c.p5pinned(w, before, after)
+	if a := running(after); a != nil && a.Kind == v1alpha1.AttemptCreate && p.sawReady() {
+		c.served = a.ID
+	}
 	c.p2backupPerAttempt(w, before, after)
 	w.count(before, after)
 }
@@ -492,6 +497,22 @@ func (c *checks) p6editsWhileAnAttemptRuns(w *World, p *pass, old, st *v1alpha1.
 	case want != a.To && want != a.Base.Spec.Version && a.Disrupted && turned && b.Failure == nil:
 		w.broke("promise 6", "another target turned back an attempt that had disrupted")
 	}
+}
+
+// p6firstStartIsCorrectedUnused: the first members are all replaced for an edit only where none of them was ever seen ready.
+func (c *checks) p6firstStartIsCorrectedUnused(w *World, p *pass, old, st *v1alpha1.ClusterStatus) {
+	a := running(old)
+	if a == nil || a.Kind != v1alpha1.AttemptCreate || st.Attempt.ID != a.ID || st.Attempt.Phase != v1alpha1.PhaseSuperseded {
+		return
+	}
+	w.outcomes["first start corrected"]++
+	if c.served == a.ID || p.sawReady() {
+		w.broke("promise 6", "attempt %d of first members gave way to an edit though a member was ready", a.ID)
+	}
+}
+
+func (p *pass) sawReady() bool {
+	return slices.ContainsFunc(p.in.Look.Members, func(m upgrade.Member) bool { return readySeen(&m) == system.Yes })
 }
 
 func sameAnswers(a, b *v1alpha1.ClusterStatus) bool {

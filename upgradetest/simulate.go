@@ -98,6 +98,8 @@ func (w *World) begin() {
 	create := w.rand.IntN(10) == 0 && !w.shape.adopts() // what is adopted runs
 	if !create {
 		c.Status.Applied = &applied
+	} else {
+		w.spoil()
 	}
 	for i := range w.shape.comps {
 		comp := &w.shape.comps[i]

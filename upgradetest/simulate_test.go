@@ -163,7 +163,7 @@ func (s *sum) missing() []string {
 var mustHappen = []string{
 	"attempt Running", "attempt Paused", "attempt Stopped", "attempt RollingBack", "attempt Succeeded", "attempt RolledBack", "attempt Aborted", "attempt Superseded",
 	"failure Member", "failure Check", "failure Environment", "failure Unknown",
-	"kind Create", "kind Start", "kind Upgrade", "kind Restart",
+	"kind Create", "first start corrected", "kind Start", "kind Upgrade", "kind Restart",
 	"hand Before", "hand Drain", "hand Handover", "hand Replace", "hand Start", "hand Ready", "hand Settle", "hand Soak", "hand After",
 	"step Need Done", "step Backup Done", "step Before Done", "step Recreate Done", "step Roll Done", "step Soak Done", "step Verify Done", "step Finalize Done", "step After Done",
 	"step Move Done", "step Move Undone", "step Remove Done",

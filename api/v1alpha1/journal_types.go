@@ -160,8 +160,15 @@ type Attempt struct {
 	Steps []StepStatus `json:"steps"`
 	// Disrupted is set with the intent of the first disruption of the attempt.
 	// +optional
-	Disrupted bool        `json:"disrupted,omitempty"`
-	Started   metav1.Time `json:"started"`
+	Disrupted bool `json:"disrupted,omitempty"`
+	// Ran is set in a first start once a process of a member was seen: it may have written to its volume.
+	// +optional
+	Ran bool `json:"ran,omitempty"`
+	// Served is set in a first start once a member was seen ready: somebody may have used it, and the spec cannot be corrected any more
+	// before the attempt has ended.
+	// +optional
+	Served  bool        `json:"served,omitempty"`
+	Started metav1.Time `json:"started"`
 	// +optional
 	Ended *metav1.Time `json:"ended,omitempty"`
 	// Clock is how long the attempt was looked at and not paused. Deadlines and soaks count on it.

@@ -104,6 +104,9 @@ func came(at *v1alpha1.Attempt) string {
 	case v1alpha1.PhaseAborted:
 		return what + " was given up before anything was disrupted"
 	case v1alpha1.PhaseSuperseded:
+		if at.Kind == v1alpha1.AttemptCreate {
+			return what + " gave way to another spec before any member was ready"
+		}
 		return what + " gave way to another target before anything was disrupted"
 	}
 	return what + " is paused"
@@ -149,6 +152,8 @@ func (k *opened) advice(at *v1alpha1.Attempt) string {
 		return fmt.Sprintf("to see why: %s; to try again: %s", why, k.command("retry", k.name))
 	case at.Phase == v1alpha1.PhaseStopped:
 		return fmt.Sprintf("look whether it happened, then do it again and go on: %s; or go back: %s", resume, back)
+	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil && at.Kind == v1alpha1.AttemptCreate && !at.Served:
+		return fmt.Sprintf("correct its file, then: %s; or when the cause is gone: %s", k.command("up", "FILE"), resume)
 	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil && at.Base == nil:
 		return "when the cause is gone: " + resume
 	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil:

@@ -1,0 +1,187 @@
+package upgrade
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
+)
+
+// What an edit of the spec means while an attempt runs: promise 6.
+
+// followSpec is what an edit brings about at once. Everything else in the spec waits, because the attempt works from its own copy.
+func (d *Decider) followSpec(s *Scene) bool {
+	a, want := s.attempt, s.in.Cluster.Spec.Version
+	if a.Kind == v1alpha1.AttemptCreate {
+		return s.startOver()
+	}
+	if a.Kind != v1alpha1.AttemptUpgrade || s.backing || s.sys.SameVersion(want, a.To) {
+		return false
+	}
+	if s.sys.SameVersion(want, a.Base.Spec.Version) {
+		end, why := v1alpha1.PhaseRolledBack, s.versionField()+" was set back to "+want
+		if !a.Disrupted {
+			end = v1alpha1.PhaseAborted
+		}
+		return d.turnBack(s, end, why) == nil
+	}
+	if a.Disrupted {
+		return false // refused: see describe
+	}
+	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
+		return false // so is what no path leads to
+	}
+	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
+}
+
+// startOver ends the first start of a cluster that nobody used yet, when its spec is corrected: the next pass begins another, which replaces
+// all members that the first one started, together, on the volumes that they have.
+func (s *Scene) startOver() bool {
+	a, want := s.attempt, &s.in.Cluster.Spec
+	if !unused(a) || !corrects(s.sys, &a.Target.Spec, want) || checkCorrection(s.sys, a, want) != nil {
+		return false
+	}
+	s.end(v1alpha1.PhaseSuperseded, "", "the spec was corrected before any member was ready")
+	return true
+}
+
+// corrects says that a spec asks for other members than the one before.
+func corrects(sys *system.System, old, new *v1alpha1.ClusterSpec) bool {
+	return !sys.SameVersion(old.Version, new.Version) || firstDifference(old, new) != ""
+}
+
+// unused says that an attempt starts the first members, and none of them was ready yet. What is adopted was in use before.
+func unused(a *v1alpha1.Attempt) bool {
+	return a.Kind == v1alpha1.AttemptCreate && !a.Served && !a.Target.Spec.Adopts()
+}
+
+// noteServed keeps how far the first members came, whatever becomes of them: they may have written their data, and somebody may have used the cluster.
+func (s *Scene) noteServed() {
+	a := s.attempt
+	if a == nil || a.Kind != v1alpha1.AttemptCreate || a.Served {
+		return
+	}
+	for _, c := range s.sys.Components() {
+		for _, f := range s.group(c.Name()).facts {
+			a.Ran = a.Ran || f.State == ProcessRunning || f.State == ProcessExited || f.Crashes > 0
+			a.Served = a.Served || f.ready == system.Yes
+		}
+	}
+}
+
+// anew is what is left to do about a cluster that was never whole and cannot get whole as its spec is.
+const anew = "delete the cluster with its data and make it anew"
+
+// checkCorrection refuses what the members of a first start have all the same, though nobody used them: number, name and volumes.
+func checkCorrection(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.ClusterSpec) error {
+	have := &a.Target.Spec
+	if want.System != have.System {
+		return &RefusedError{Field: "spec.system", Value: want.System, Reason: "members of " + have.System + " were started already", Remedy: anew}
+	}
+	for _, c := range sys.Components() {
+		field := "spec.components." + c.Name()
+		if w, h := c.Replicas(want), c.Replicas(have); w != h {
+			return &RefusedError{Field: field + ".replicas", Value: itoa(w), Reason: fmt.Sprintf("%d members were started already", h), Remedy: anew}
+		}
+		if want.Components[c.Name()].Adopt != nil {
+			return &RefusedError{Field: field + ".adopt", Reason: "members were started already, and not by somebody else", Remedy: anew}
+		}
+	}
+	if a.Ran && !reads(sys, want.Version, have.Version) {
+		return &RefusedError{Field: "spec.version", Value: want.Version, Reason: "members ran with " + have.Version + " already, and no edge says that it can go on with what they wrote", Remedy: anew}
+	}
+	return checkFixed(sys, have, want, anew)
+}
+
+// reads says that a version can go on with the volumes of another: there is an edge to it, which does not make them anew.
+func reads(sys *system.System, version, of string) bool {
+	if sys.SameVersion(version, of) {
+		return true
+	}
+	path, err := sys.Path(of, version)
+	return err == nil && len(path) == 1 && len(sys.Edge(path[0].Edge).RecreateVolumes) == 0
+}
+
+// CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a
+// webhook ask before they accept one; where no attempt runs, whether it may come together with another version. A nil error with edits: Defer means that the edit waits for the attempt's end.
+func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
+	a := status.Attempt
+	if a == nil || a.Phase.Ended() {
+		if hops, ok := changesVersion(sys, status, new); ok {
+			return checkTogether(sys, &status.Applied.Spec, new, hops)
+		}
+		if status.Applied != nil {
+			return checkFixed(sys, &status.Applied.Spec, new, elsewhere)
+		}
+		return nil
+	}
+	if unused(a) && corrects(sys, old, new) {
+		return checkCorrection(sys, a, new)
+	}
+	if !sys.SameVersion(old.Version, new.Version) {
+		if a.Base == nil || sys.SameVersion(new.Version, a.Base.Spec.Version) || !a.Disrupted || sys.SameVersion(new.Version, a.To) {
+			return nil
+		}
+		return &RefusedError{Field: "spec.version", Value: new.Version, Reason: fmt.Sprintf("the upgrade to %s is under way", a.To),
+			Remedy: "wait for its end, or set the version back to " + baseVersion(a) + " to roll back first"}
+	}
+	if new.Upgrade.Edits == v1alpha1.EditsDeferred {
+		return nil
+	}
+	if field := firstDifference(old, new); field != "" {
+		remedy := "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"
+		if a.Kind == v1alpha1.AttemptCreate {
+			remedy += "; if it cannot end, " + anew
+		}
+		return &RefusedError{Field: "spec." + field, Reason: "an attempt is under way; until it ends only spec.upgrade and spec.version can change", Remedy: remedy}
+	}
+	return nil
+}
+
+func baseVersion(a *v1alpha1.Attempt) string {
+	if a.Base == nil {
+		return a.From
+	}
+	return a.Base.Spec.Version
+}
+
+// firstDifference is the first field in which two specs differ, the policy aside, and what was seen of adopted workloads. What is empty
+// and what is left out are the same.
+func firstDifference(a, b *v1alpha1.ClusterSpec) string {
+	a, b = a.DeepCopy(), b.DeepCopy()
+	a.Forget()
+	b.Forget()
+	same := equality.Semantic.DeepEqual
+	if a.System != b.System {
+		return "system"
+	}
+	for _, c := range slices.Sorted(maps.Keys(merge(a.Components, b.Components))) {
+		if !same(a.Components[c], b.Components[c]) {
+			return "components." + c
+		}
+	}
+	switch {
+	case !same(a.Options, b.Options):
+		return "options"
+	case !same(a.Programs, b.Programs):
+		return "programs"
+	case !same(a.Backup, b.Backup):
+		return "backup"
+	case !same(a.Credentials, b.Credentials):
+		return "credentials"
+	}
+	return ""
+}
+
+func merge(a, b map[string]v1alpha1.ComponentSpec) map[string]v1alpha1.ComponentSpec {
+	all := maps.Clone(a)
+	if all == nil {
+		return b
+	}
+	maps.Copy(all, b)
+	return all
+}
