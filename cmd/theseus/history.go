@@ -43,7 +43,7 @@ func (a *app) printHistory(k *opened, events bool) {
 	}
 	var rows [][]string
 	for _, t := range st.Attempts {
-		rows = append(rows, []string{fmt.Sprint(t.ID), strings.ToLower(string(t.Kind)), or(t.From, "-"), t.To, phaseWord(t.Outcome), t.At,
+		rows = append(rows, []string{fmt.Sprint(t.ID), strings.ToLower(string(t.Kind)), or(t.From, "-"), t.To, phaseWord(t.Outcome), or(t.At, "-"),
 			t.Started.Local().Format(time.DateTime), roughly(t.Ended.Sub(t.Started.Time)), cut(strings.Join(append(t.Overrides, t.Message), " "), 80)})
 	}
 	a.table([]string{"ATTEMPT", "KIND", "FROM", "TO", "OUTCOME", "AT", "STARTED", "TOOK", "MESSAGE"}, rows)

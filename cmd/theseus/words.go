@@ -105,7 +105,11 @@ func (s *story) step(e v1alpha1.Event, l *line) {
 
 // ended is the last line of an attempt: "upgrade from 1.0.0 to 1.1.0: rolled back, at 1.0.0".
 func ended(text string, phase v1alpha1.AttemptPhase) string {
-	what, at, _ := strings.Cut(text, " ended at ")
+	what, at, known := strings.Cut(text, " ended at ")
+	if !known { // a first start that gave way: it came to no version
+		what, at, _ = strings.Cut(text, " ended: ")
+		return what + ": " + phaseWord(phase) + ": " + at
+	}
 	if phase == v1alpha1.PhaseSucceeded {
 		return what + ": done"
 	}

@@ -221,10 +221,10 @@ func (e *edit) immutable() {
 }
 
 // combined refuses another version together with anything else: if it failed, nobody could say which of the two it was, and going back would
-// have to take both back.
+// have to take both back. Where nothing runs yet there is nothing to go back to.
 func (e *edit) combined() {
 	o, n := &e.old.Spec, &e.new.Spec
-	if e.same(o.Version, n.Version) || sameRest(o, n) {
+	if e.same(o.Version, n.Version) || sameRest(o, n) || e.runs() == nil {
 		return
 	}
 	before, after := remainder(o), remainder(n)

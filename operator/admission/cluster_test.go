@@ -154,6 +154,16 @@ func attempt(t testing.TB, to string, disrupted bool) func(*v1alpha1.ClusterStat
 	}
 }
 
+// first is a status in which the first members are started at 3.6.0, and came so far.
+func first(t testing.TB, ran, served bool) func(*v1alpha1.ClusterStatus) {
+	return func(st *v1alpha1.ClusterStatus) {
+		applied(t)(st)
+		st.Attempt = &v1alpha1.Attempt{ID: 1, Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhasePaused, Resume: v1alpha1.PhaseRunning, To: "3.6.0", Target: *st.Applied,
+			Hops: []v1alpha1.HopStatus{{From: "3.6.0", To: "3.6.0", Edge: -1}}, Failure: &v1alpha1.Failure{}, Ran: ran, Served: served}
+		st.Applied, st.ReadyReplicas = nil, 0
+	}
+}
+
 // takes is a Cluster that adopts StatefulSet old for its component store.
 func takes(mode v1alpha1.AdoptMode, changes ...func(*v1alpha1.ComponentSpec)) func(*specs) {
 	return func(s *specs) {
@@ -402,6 +412,14 @@ func rows(t testing.TB) []row {
 		{name: "begun: version without a path", status: attempt(t, "3.7.0", false), old: all(s3, version("3.7.0")), new: all(s3, version("4.0.0")), want: "no edges of store lead from 3.6.0 to 4.0.0"},
 		{name: "begun: below the start", status: attempt(t, "3.7.0", false), old: all(s3, version("3.7.0")), new: all(s3, version("3.5.1")), want: "store 3.6.0 to 3.5.1 is a downgrade"},
 		{name: "begun: third version and option", status: attempt(t, "3.7.0", false), old: all(s3, version("3.7.0")), new: all(s3, version("3.6.1"), option("quota", "2")), want: "spec.options.quota: changes together"},
+		{name: "first start: image", status: first(t, false, false), new: store1(func(c *v1alpha1.ComponentSpec) { c.Image = "a:${version}" })},
+		{name: "first start: lower version and option", status: first(t, false, false), new: all(version("3.5.0"), option("quota", "2"))},
+		{name: "first start: unlisted version", status: first(t, false, false), new: version("3.9.0"), want: `spec.version: "3.9.0" is not listed`},
+		{name: "first start: more members", status: first(t, false, false), new: replicas(5), want: `spec.components.store.replicas: "5": 3 members were started already; delete the cluster`},
+		{name: "first start: lower version after members ran", status: first(t, true, false), new: version("3.5.0"), want: "members ran with 3.6.0 already, and no edge says"},
+		{name: "first start: next version after members ran", status: first(t, true, false), new: version("3.6.1")},
+		{name: "first start: option after members ran", status: first(t, true, false), new: option("quota", "2")},
+		{name: "first start: option after members served", status: first(t, true, true), new: option("quota", "2"), want: "spec.options: an attempt is under way"},
 		{name: "running: what the attempt works with, again", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0"), option("quota", "2")), new: all(s3, version("3.7.0"))},
 		{name: "ended: option", status: func(st *v1alpha1.ClusterStatus) {
 			attempt(t, "3.7.0", true)(st)
@@ -409,7 +427,7 @@ func rows(t testing.TB) []row {
 		}, old: all(s3, version("3.7.0")), new: all(s3, version("3.7.0"), option("quota", "2"))},
 		{name: "being created: another version", status: func(st *v1alpha1.ClusterStatus) {
 			running(st)
-			st.Attempt = &v1alpha1.Attempt{ID: 1, Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhaseRunning, To: "3.6.0", Target: *st.Applied}
+			st.Attempt = &v1alpha1.Attempt{ID: 1, Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhaseRunning, To: "3.6.0", Target: *st.Applied, Served: true}
 			st.Applied = nil
 		}, new: version("3.5.1"), want: "is a downgrade"},
 	}
