@@ -103,11 +103,30 @@ func (d *Decider) askAbort(s *Scene) (string, error) {
 	if s.attempt.Disrupted {
 		return "", fmt.Errorf("a member was disrupted already; choose pause or rollback")
 	}
+	early := s.cameEarly()
 	if err := d.turnBack(s, v1alpha1.PhaseAborted, "abort was asked for"); err != nil {
 		return "", err
 	}
 	s.noteFailed() // asked for once, it is not begun again by itself
+	if len(early) > 0 {
+		return "what was prepared is taken back, and so is what came back with " + s.Hop().To + " by itself: " + strings.Join(early, ", "), nil
+	}
 	return "nothing was disrupted; what was prepared is taken back", nil
+}
+
+// cameEarly are members that run what the hop leads to though the attempt replaced none: somebody else ended their processes.
+func (s *Scene) cameEarly() (names []string) {
+	for _, c := range s.sys.Components() {
+		if s.revisionAfter(c.Name()) == s.revisionBefore(c.Name()) {
+			continue
+		}
+		for _, f := range s.group(c.Name()).facts {
+			if f.expected && f.Revision == s.revisionAfter(c.Name()) {
+				names = append(names, f.View.Name)
+			}
+		}
+	}
+	return names
 }
 
 func (d *Decider) askRollback(s *Scene) (string, error) {

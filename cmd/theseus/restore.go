@@ -155,10 +155,20 @@ func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, g
 	if err != nil {
 		return nil, err
 	}
-	if err := at.fillMembers(ctx, f, got); err != nil {
+	if err := at.fillAlone(ctx, f, got); err != nil {
 		return nil, errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), m.home.Delete(k.name))
 	}
 	return at, at.state.Filled()
+}
+
+// fillAlone fills the members while nobody else may do anything to the cluster.
+func (m *process) fillAlone(ctx context.Context, f *clusterFile, got string) error {
+	unlock, err := m.state.Lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return m.fillMembers(ctx, f, got)
 }
 
 // fillMembers makes the data folder of each member of the restored component.

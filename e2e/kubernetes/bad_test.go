@@ -69,6 +69,33 @@ func TestBadVersions(t *testing.T) {
 	}
 }
 
+// TestFirstStart corrects the spec of clusters that cannot come up: an image that is not there, and an option with which no member lives.
+func TestFirstStart(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	loadTheseus(t)
+	c.installCRDs()
+	c.startOperator()
+	for _, bad := range []struct{ name, behaves, image, want, correction string }{
+		{"image", "", "missing", "program of standin 1.0.0", `{"spec": {"components": {"standin": {"image": "lab.test/image:${version}"}}}}`},
+		{"option", `"exitAtStart": 7`, "option", "exit code 7", `{"spec": {"options": {"control": null}}}`},
+	} {
+		loadBehaving(t, bad.name, "1.0.0", bad.behaves)
+		c.apply(strings.ReplaceAll(behaving, "lab.test/NAME:", "lab.test/"+bad.image+":"), "NAME", bad.name, "FAILURE", "Rollback", "DEADLINE", "3m")
+		t.Run(bad.name, func(t *testing.T) {
+			t.Parallel()
+			c := c.in(t)
+			c.awaitPhase(bad.name, v1alpha1.PhasePaused, bad.want)
+			must(t, c.patchText(bad.name, bad.correction))
+			have := c.await(bad.name, "runs 1.0.0", settledAt("1.0.0"))
+			if list := have.Status.Attempts; len(list) != 2 || list[0].Outcome != v1alpha1.PhaseSuperseded {
+				t.Errorf("want the second of two attempts, got %+v", list)
+			}
+			c.writes(bad.name).check()
+		})
+	}
+}
+
 // in is the same for a test within the test.
 func (c *cluster) in(t *testing.T) *cluster {
 	within := *c
