@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
@@ -67,7 +68,23 @@ type BackupReconciler struct{ *Reconciler }
 
 // SetupWithManager registers the reconciler.
 func (r *BackupReconciler) SetupWithManager(m ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(m).For(&v1alpha1.Backup{}).Owns(&batchv1.Job{}).Complete(r)
+	return ctrl.NewControllerManagedBy(m).For(&v1alpha1.Backup{}).Owns(&batchv1.Job{}).
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).Complete(r)
+}
+
+// waiting are the Backups of a Cluster that have not begun: a member that got ready may be asked now.
+func (r *BackupReconciler) waiting(ctx context.Context, o client.Object) []reconcile.Request {
+	list := &v1alpha1.BackupList{}
+	if r.API.List(ctx, list, client.InNamespace(o.GetNamespace())) != nil {
+		return nil // they look again by themselves
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if b := &list.Items[i]; b.Spec.Cluster == o.GetName() && b.Status.Started == nil && !ended(b.Status.Conditions) {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+		}
+	}
+	return requests
 }
 
 // Reconcile brings a Backup one write further. Each can be repeated: the Job has a fixed name, and its end is read from its pod.

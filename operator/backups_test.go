@@ -90,3 +90,30 @@ func TestBackupThatCannotBegin(t *testing.T) {
 		t.Errorf("the same reason was written %d times", len(versions))
 	}
 }
+
+// TestWaitingBackup is woken by its Cluster, whose members may be ready now. What has begun or ended has its Job, or nothing, to wait for.
+func TestWaitingBackup(t *testing.T) {
+	backup := func(name, cluster string, status v1alpha1.BackupStatus) client.Object {
+		return &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name}, Spec: v1alpha1.BackupSpec{Cluster: cluster}, Status: status}
+	}
+	now := metav1.Now()
+	failed := v1alpha1.BackupStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}}
+	api := fakeAPI(t, backup("waits", key.Name, v1alpha1.BackupStatus{}), backup("begun", key.Name, v1alpha1.BackupStatus{Started: &now}), backup("failed", key.Name, failed),
+		backup("other", "other", v1alpha1.BackupStatus{}))
+	r := &BackupReconciler{&Reconciler{API: api, Live: api}}
+	got := r.waiting(t.Context(), kv())
+	if len(got) != 1 || got[0].Name != "waits" {
+		t.Errorf("woken are %v, want the one that waits", got)
+	}
+}
+
+// TestLease is one for operators that look after the same namespaces, and another for others.
+func TestLease(t *testing.T) {
+	lease := func(namespaces ...string) string { o := &Options{Namespaces: namespaces}; return o.lease() }
+	if lease("a", "b") != lease("b", "a", "b") {
+		t.Error("the order of namespaces tells leases apart")
+	}
+	if lease() == lease("a") || lease("a") == lease("b") {
+		t.Error("operators of different namespaces compete for one lease")
+	}
+}

@@ -2,10 +2,14 @@ package operator
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -116,10 +120,20 @@ func (o *Options) manager(scheme *runtime.Scheme) ctrl.Options {
 	}
 	return ctrl.Options{
 		Scheme: scheme, Cache: caches,
-		LeaderElection: o.LeaderElect, LeaderElectionID: "theseus.dev", LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
+		LeaderElection: o.LeaderElect, LeaderElectionID: o.lease(), LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
 		Metrics:                server.Options{BindAddress: o.MetricsAddress},
 		HealthProbeBindAddress: o.HealthAddress,
 	}
+}
+
+// lease is what operators of one namespace compete for: those that look after the same namespaces.
+func (o *Options) lease() string {
+	if len(o.Namespaces) == 0 {
+		return "theseus.dev"
+	}
+	names := slices.Sorted(slices.Values(o.Namespaces))
+	sum := sha256.Sum256([]byte(strings.Join(slices.Compact(names), ",")))
+	return "theseus.dev-" + hex.EncodeToString(sum[:6])
 }
 
 func member() labels.Selector {

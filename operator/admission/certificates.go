@@ -207,10 +207,13 @@ func (c *Certificates) store(ctx context.Context, secret *corev1.Secret, s *cert
 	} else {
 		err = c.API.Update(ctx, secret)
 	}
-	if err != nil {
-		return fmt.Errorf("write secret %s/%s: %w", c.Namespace, c.Secret, err)
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err) && secret.ResourceVersion == "": // the chart gives leave to write this one, and not to create secrets
+		return fmt.Errorf("secret %s/%s is gone; helm upgrade with the values of the release makes it again: %w", c.Namespace, c.Secret, err)
 	}
-	return nil
+	return fmt.Errorf("write secret %s/%s: %w", c.Namespace, c.Secret, err)
 }
 
 // trust puts the bundle into the configuration, where it is not there.

@@ -45,6 +45,12 @@ func newBench(t *testing.T, exist ...client.Object) *bench {
 			}
 			return c.Update(ctx, o, opts...)
 		},
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if b.funcs.Create != nil {
+				return b.funcs.Create(ctx, c, o, opts...)
+			}
+			return c.Create(ctx, o, opts...)
+		},
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			if b.funcs.Get != nil {
 				return b.funcs.Get(ctx, c, key, o, opts...)
@@ -253,6 +259,17 @@ func TestCertificatesRepaired(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestCertificatesGone: the operator may write the secret of the chart and not make one, so who deleted it is told how to have it again.
+func TestCertificatesGone(t *testing.T) {
+	b := newBench(t)
+	b.funcs.Create = func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+		return apierrors.NewForbidden(corev1.Resource("secrets"), "theseus", errors.New("no leave to create"))
+	}
+	if err := b.replica().Keep(t.Context()); err == nil || !strings.Contains(err.Error(), "secret ops/theseus is gone; helm upgrade") {
+		t.Errorf("got %v", err)
 	}
 }
 
