@@ -199,6 +199,9 @@ func (w *walk) handover(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 	if to == "" {
 		return stay(Wait("member "+h.Member, "handover", "no ready member can take the role "+f.role))
 	}
+	if h.To != "" && to != h.To && w.underway() { // two at once might each undo what the other does
+		return stay(Wait("member "+h.Member, "handover", "giving the role "+f.role+" to "+h.To+" is under way, which cannot take it any more; "+to+" is next"))
+	}
 	h.To = to
 	c := w.g.comp
 	e := errand{key: "handover/" + h.Member + "/" + to, path: system.HandoverPath(c.Name(), role.Name), action: role.Handover, group: w.g,
