@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,8 +106,16 @@ func (st *State) Hollow() bool {
 	return err == nil
 }
 
-// Filled makes a hollow cluster one as any other.
-func (st *State) Filled() error {
+// Filled makes a hollow cluster one as any other, whose data this version wrote.
+func (st *State) Filled(wrote string) error {
+	c, mark, err := st.Load(context.Background())
+	if err != nil {
+		return err
+	}
+	c.Status.Journal, c.Status.Filled = v1alpha1.JournalVersion, wrote
+	if _, err := st.Save(context.Background(), &c.Status, mark); err != nil {
+		return err
+	}
 	return errors.Join(os.Remove(st.path(hollowFile)), syncFolder(st.dir))
 }
 

@@ -89,7 +89,7 @@ func TestCreateHollow(t *testing.T) {
 	if err != nil || !w.again(t).Hollow() {
 		t.Fatalf("got %v, hollow %v", err, w.again(t).Hollow())
 	}
-	if err := st.Filled(); err != nil || w.again(t).Hollow() {
+	if err := st.Filled("1.0"); err != nil || w.again(t).Hollow() {
 		t.Errorf("with its data: got %v, hollow %v", err, w.again(t).Hollow())
 	}
 }

@@ -115,6 +115,12 @@ func together(s runner.Scene) bool {
 	return e != nil && e.Strategy == v1alpha1.Recreate
 }
 
+// unready says that the members that the attempt stops serve nobody, so that no budget is asked: those of a first start that was corrected.
+func unready(s runner.Scene) bool {
+	a := s.Cluster.Status.Attempt
+	return a != nil && !a.Phase.Ended() && a.Kind == v1alpha1.AttemptCreate
+}
+
 // lift lets those of a component's pods start whose time has come, and returns the ordinals of those that still must not start beside another
 // version. They are absent members: there is a pod, and no process is asked for.
 func (p *Platform) lift(ctx context.Context, c *system.Component, revision string, members map[int]*corev1.Pod, v volumes) (waiting []int, err error) {

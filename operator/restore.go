@@ -398,6 +398,12 @@ func (f *filling) finish(ctx context.Context) error {
 	if err := f.mayRead(f.restore.Status.Version); err != nil {
 		return err
 	}
+	if c := f.cluster; c.Status.Filled != f.restore.Status.Version {
+		c.Status.Filled = f.restore.Status.Version
+		if err := f.API.Status().Update(ctx, c); err != nil {
+			return err
+		}
+	}
 	for _, member := range f.restore.Status.Members {
 		have := &corev1.PersistentVolumeClaim{}
 		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.cluster.Namespace, Name: claimName(member)}, have)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"cel.dev/cel-go/cel"
 
@@ -31,12 +30,6 @@ func (c *checker) componentNames() {
 			c.errs.Add(path, list[i].Name, "is the name of two components", "give each a name of its own")
 		}
 		seen[list[i].Name] = true
-	}
-	for i := range list {
-		// On Kubernetes the service that clients of a component use has its name with this ending, and that of the other's members its name.
-		if of, ok := strings.CutSuffix(list[i].Name, "-client"); ok && seen[of] {
-			c.errs.Add(fmt.Sprintf("components.%d.name", i), list[i].Name, "would share a service with the clients of component "+of, "give it another ending than -client")
-		}
 	}
 }
 

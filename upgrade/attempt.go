@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -196,8 +197,8 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 	spec := in.Cluster.Spec.DeepCopy()
 	a := &v1alpha1.Attempt{Kind: kind, Phase: v1alpha1.PhaseRunning, To: spec.Version,
 		Target: v1alpha1.Pinned{Spec: *spec, System: v1alpha1.SystemRef{Name: sys.Name(), Hash: sys.Hash()}}}
-	if before := status.Attempt; have == nil && before != nil {
-		a.Ran = before.Ran // a first start that was corrected: its members may have written to their volumes
+	if have == nil {
+		a.Wrote = wroteBefore(status)
 	}
 	if have != nil {
 		a.From, a.Base = have.Spec.Version, have.DeepCopy()
@@ -220,6 +221,18 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 	}
 	a.Steps = d.planSteps(sys, in.Cluster, a)
 	return a, nil
+}
+
+// wroteBefore are the versions that wrote to the volumes of a cluster before its first members are started: a restore filled them, or the first start
+// is one that was corrected.
+func wroteBefore(status *v1alpha1.ClusterStatus) []string {
+	if before := status.Attempt; before != nil {
+		return slices.Clone(before.Wrote)
+	}
+	if status.Filled != "" {
+		return []string{status.Filled}
+	}
+	return nil
 }
 
 func planHops(sys *system.System, a *v1alpha1.Attempt) ([]v1alpha1.HopStatus, error) {
@@ -375,10 +388,10 @@ func (s *Scene) noteVersion(v string) {
 // leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
 func (d *Decider) leaveRest(s *Scene) bool {
 	a := s.attempt
-	if a.Phase == v1alpha1.PhasePaused && d.followSpec(s) {
+	if a.Phase == v1alpha1.PhasePaused && (a.Kind != v1alpha1.AttemptCreate || a.Failure != nil) && d.followSpec(s) {
 		return true
 	}
-	if a.Phase != v1alpha1.PhasePaused || a.Failure == nil || !a.Disrupted || a.Base == nil {
+	if a.Phase != v1alpha1.PhasePaused || a.Failure == nil || !a.Disrupted && !startsAll(a.Kind) {
 		return false
 	}
 	if !s.looksGood() {

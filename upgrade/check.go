@@ -17,9 +17,10 @@ func (d *Decider) Check(in Input) error {
 		if a.Base != nil && (s.backing || superseded || s.sys.SameVersion(want, a.Base.Spec.Version)) {
 			end = a.Base
 		}
-		if status.Applied, status.Attempt = end.DeepCopy(), nil; unused(a) {
-			status.Applied = nil
+		if unused(a) {
+			end = nil
 		}
+		status.Applied, status.Attempt = end.DeepCopy(), nil
 		s.open()
 	}
 	kind, err := s.wish()

@@ -153,6 +153,7 @@ func resting(p v1alpha1.AttemptPhase) bool {
 // decide names the situation and chooses one move in it.
 func (d *Decider) decide(s *Scene) Decision {
 	s.expireOverrides()
+	s.noteServed()
 	if d.answerRequests(s) {
 		s.open()
 		return Decision{Situation: s.situation(), Again: true}
@@ -160,7 +161,6 @@ func (d *Decider) decide(s *Scene) Decision {
 	if s.followTemplates() {
 		return Decision{Situation: s.situation(), Again: true}
 	}
-	s.noteServed()
 	switch {
 	case s.attempt == nil:
 		return d.begin(s)
@@ -349,7 +349,7 @@ func (s *Scene) needsFirst(c *system.Component) bool {
 func (s *Scene) turn(st *v1alpha1.StepStatus) {
 	st.Phase, st.ProgressAt, st.Ended = v1alpha1.StepUndoing, s.attempt.Clock, nil
 	st.Hand, st.Best, st.Members, st.Then, st.Left, st.Since, st.Moved, st.Message = nil, "", nil, "", nil, nil, nil, ""
-	st.Runs = nil
+	st.Runs, st.Ready = nil, 0
 }
 
 // apply carries out what a step wants next.
@@ -473,6 +473,9 @@ func (s *Scene) intend(m Move) {
 		s.attempt.Disrupted = true
 	case s.backing && (i.Act == v1alpha1.ActStop || i.Act == v1alpha1.ActGrow || i.Act == v1alpha1.ActShrink || i.Act == v1alpha1.ActStart && i.Version != s.Hop().To):
 		s.Hop().Reopened = true // the way back is taken, so it was open; with a member gone the software finalizes nothing
+	}
+	if i.Act == v1alpha1.ActStart && s.attempt.Kind == v1alpha1.AttemptCreate {
+		noteWrote(s.attempt)
 	}
 	s.attempt.Intent, s.attempt.WaitingFor = i, nil
 	s.event(string(i.Act), intentObject(i), i.Why, false)

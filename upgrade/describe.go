@@ -161,6 +161,9 @@ func (s *Scene) kstatus(dec *Decision) {
 		}
 	case resting(s.attempt.Phase):
 		stalled, reason, message = metav1.ConditionTrue, restReason(s.attempt), s.attempt.Rest
+		if e := s.editWaiting(); e != "" && s.attempt.Kind == v1alpha1.AttemptCreate {
+			message += "; " + e
+		}
 	case dec.Rest:
 		stalled, reason = metav1.ConditionTrue, v1alpha1.ReasonWaiting
 		if w := s.attempt.WaitingFor; w != nil {
@@ -178,6 +181,9 @@ func (s *Scene) kstatus(dec *Decision) {
 
 // editWaiting says which edit of the spec waits for the end of the attempt.
 func (s *Scene) editWaiting() string {
+	if s.unfollowed != nil {
+		return "an edit waits: " + s.unfollowed.Error()
+	}
 	if err := CheckEdit(s.sys, s.status, &s.attempt.Target.Spec, &s.in.Cluster.Spec); err != nil {
 		return "an edit waits: " + err.Error()
 	}

@@ -17,7 +17,7 @@ import (
 func (d *Decider) followSpec(s *Scene) bool {
 	a, want := s.attempt, s.in.Cluster.Spec.Version
 	if a.Kind == v1alpha1.AttemptCreate {
-		return s.startOver()
+		return d.startOver(s)
 	}
 	if a.Kind != v1alpha1.AttemptUpgrade || s.backing || s.sys.SameVersion(want, a.To) {
 		return false
@@ -38,14 +38,20 @@ func (d *Decider) followSpec(s *Scene) bool {
 	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
 }
 
-// startOver ends the first start of a cluster that nobody used yet, when its spec is corrected: the next pass begins another, which replaces
-// all members that the first one started, together, on the volumes that they have.
-func (s *Scene) startOver() bool {
+// startOver ends the first start of a cluster that nobody used yet, when its spec is corrected, and begins another, which replaces all members
+// that the first one started, together, on the volumes that they have.
+func (d *Decider) startOver(s *Scene) bool {
 	a, want := s.attempt, &s.in.Cluster.Spec
-	if !unused(a) || !corrects(s.sys, &a.Target.Spec, want) || checkCorrection(s.sys, a, want) != nil {
+	if !unused(a) || a.Pausing || !corrects(s.sys, &a.Target.Spec, want) || checkCorrection(s.sys, a, want) != nil {
+		return false
+	}
+	next, err := d.newAttempt(s.in, s.status, v1alpha1.AttemptCreate, 0)
+	if err != nil {
+		s.unfollowed = err
 		return false
 	}
 	s.end(v1alpha1.PhaseSuperseded, "", "the spec was corrected before any member was ready")
+	s.begin(next)
 	return true
 }
 
@@ -54,9 +60,16 @@ func corrects(sys *system.System, old, new *v1alpha1.ClusterSpec) bool {
 	return !sys.SameVersion(old.Version, new.Version) || firstDifference(old, new) != ""
 }
 
-// unused says that an attempt starts the first members, and none of them was ready yet. What is adopted was in use before.
+// StartsOver says that an edit which CheckEdit allows begins the first start anew, at once.
+func StartsOver(sys *system.System, status *v1alpha1.ClusterStatus, want *v1alpha1.ClusterSpec) bool {
+	a := status.Attempt
+	return a != nil && unused(a) && corrects(sys, &a.Target.Spec, want)
+}
+
+// unused says that an attempt starts the first members, and none of them was ready yet: until one is, the spec can be corrected. What is adopted
+// was in use before.
 func unused(a *v1alpha1.Attempt) bool {
-	return a.Kind == v1alpha1.AttemptCreate && !a.Served && !a.Target.Spec.Adopts()
+	return a.Kind == v1alpha1.AttemptCreate && !a.Phase.Ended() && !a.Served && !a.Target.Spec.Adopts()
 }
 
 // noteServed keeps how far the first members came, whatever becomes of them: they may have written their data, and somebody may have used the cluster.
@@ -67,9 +80,18 @@ func (s *Scene) noteServed() {
 	}
 	for _, c := range s.sys.Components() {
 		for _, f := range s.group(c.Name()).facts {
-			a.Ran = a.Ran || f.State == ProcessRunning || f.State == ProcessExited || f.Crashes > 0
+			if f.Revision == s.revisionAfter(c.Name()) && (f.State == ProcessRunning || f.State == ProcessExited || f.Crashes > 0) {
+				noteWrote(a)
+			}
 			a.Served = a.Served || f.ready == system.Yes
 		}
+	}
+}
+
+// noteWrote keeps that members may have written their volumes with the version of a first start.
+func noteWrote(a *v1alpha1.Attempt) {
+	if !slices.Contains(a.Wrote, a.To) {
+		a.Wrote = append(slices.Clip(a.Wrote), a.To)
 	}
 }
 
@@ -87,23 +109,36 @@ func checkCorrection(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.Clu
 		if w, h := c.Replicas(want), c.Replicas(have); w != h {
 			return &RefusedError{Field: field + ".replicas", Value: itoa(w), Reason: fmt.Sprintf("%d members were started already", h), Remedy: anew}
 		}
-		if want.Components[c.Name()].Adopt != nil {
+		n, o := want.Components[c.Name()], have.Components[c.Name()]
+		switch {
+		case n.Adopt != nil:
 			return &RefusedError{Field: field + ".adopt", Reason: "members were started already, and not by somebody else", Remedy: anew}
+		case n.Storage != o.Storage:
+			return &RefusedError{Field: field + ".storage", Value: n.Storage, Reason: "volumes were made already", Remedy: anew}
+		case n.StorageClass != o.StorageClass:
+			return &RefusedError{Field: field + ".storageClass", Value: n.StorageClass, Reason: "volumes were made already", Remedy: anew}
 		}
 	}
-	if a.Ran && !reads(sys, want.Version, have.Version) {
-		return &RefusedError{Field: "spec.version", Value: want.Version, Reason: "members ran with " + have.Version + " already, and no edge says that it can go on with what they wrote", Remedy: anew}
+	for _, wrote := range a.Wrote {
+		if !reads(sys, want.Version, wrote) {
+			return &RefusedError{Field: "spec.version", Value: want.Version, Reason: wrote + " may have written to volumes already, and no edge says that " + want.Version + " can just go on with that", Remedy: anew}
+		}
 	}
 	return checkFixed(sys, have, want, anew)
 }
 
-// reads says that a version can go on with the volumes of another: there is an edge to it, which does not make them anew.
-func reads(sys *system.System, version, of string) bool {
-	if sys.SameVersion(version, of) {
+// reads says that a version can go on with what another one wrote, without more ado: there is an edge to it that wants nothing but other processes.
+func reads(sys *system.System, version, wrote string) bool {
+	if sys.SameVersion(version, wrote) {
 		return true
 	}
-	path, err := sys.Path(of, version)
-	return err == nil && len(path) == 1 && len(sys.Edge(path[0].Edge).RecreateVolumes) == 0
+	path, err := sys.Path(wrote, version)
+	if err != nil || len(path) != 1 {
+		return false
+	}
+	e := sys.Edge(path[0].Edge)
+	return e.Strategy != v1alpha1.Recreate && len(e.RecreateVolumes) == 0 && e.Finalizes != v1alpha1.FinalizesTheseus &&
+		len(e.Needs) == 0 && len(e.Before) == 0 && len(e.After) == 0 && len(e.Requires) == 0
 }
 
 // CheckEdit says whether an edit of the spec may be accepted in this state: promise 6. It is what the CLI and a

@@ -451,6 +451,7 @@ func (s *Scene) allGood() Move {
 	for _, c := range s.sys.Components() {
 		rev, version := s.wanted(c.Name())
 		g := s.group(c.Name())
+		s.noteProcesses(g.facts)
 		for _, f := range g.facts {
 			object := "member " + f.View.Name
 			switch {
@@ -464,7 +465,7 @@ func (s *Scene) allGood() Move {
 				return Wait(object, "volume", "it has no volume that was made for "+version)
 			case f.State == ProcessAbsent && s.moving(c.Name()) == nil:
 				return Do(startIntent(s, f, rev, version))
-			case f.Crashes >= crashLimit && f.ready != system.Yes:
+			case s.crashes(f) >= crashLimit && f.ready != system.Yes:
 				return f.crashLoop()
 			case f.ready != system.Yes && !s.Overridden("ready"):
 				return Wait(object, "ready", f.lacks())

@@ -99,9 +99,6 @@ type PlannedStep struct {
 // *RefusedError or an error of the System where the spec cannot be followed.
 func (d *Decider) Plan(in Input) (*Plan, error) {
 	s := newScene(&in, in.Cluster.Status.DeepCopy())
-	if s.attempt != nil && s.attempt.Kind == v1alpha1.AttemptCreate && s.startOver() {
-		s.open()
-	}
 	if s.attempt != nil {
 		return d.describePlan(s.sys, in.Cluster, s.attempt), nil
 	}

@@ -87,6 +87,8 @@ func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
 			return WaitFirmly("member "+f.View.Name, "look", f.why)
 		case f.State == ProcessStopping:
 			waiting = f
+		case s.attempt.Kind == v1alpha1.AttemptCreate && f.ready == system.Yes && !s.Overridden("served"):
+			return Rest("member "+f.View.Name, "served", "it got ready with the spec as it was before the correction, and somebody may use it; all of "+g.comp.Name()+" would go down together", "override 'served'")
 		default:
 			m := Do(v1alpha1.Intent{Act: v1alpha1.ActStop, Component: g.comp.Name(), Member: f.View.Name, Incarnation: f.Incarnation,
 				Revision: revision, Version: version, From: s.Hop().From, Why: "all of " + g.comp.Name() + " go down together"})
@@ -106,8 +108,9 @@ func (recreate) stopOld(s *Scene, g *group, revision, version string) Move {
 }
 
 func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, version string) Move {
-	ready := 0
+	ready := int32(0)
 	var late Move
+	s.noteProcesses(g.facts)
 	for _, f := range g.facts {
 		object := "member " + f.View.Name
 		switch {
@@ -116,7 +119,7 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 			return Fail(v1alpha1.FaultMember, object, "MemberBroken", f.Broken)
 		case f.State == ProcessAbsent:
 			return Do(startIntent(s, f, revision, version))
-		case f.Crashes >= crashLimit && f.ready != system.Yes:
+		case s.crashes(f) >= crashLimit && f.ready != system.Yes:
 			return f.crashLoop()
 		case f.ready != system.Yes && !s.Overridden("ready"):
 			late = Wait(object, "ready", f.lacks())
@@ -126,12 +129,9 @@ func (recreate) startNew(s *Scene, st *v1alpha1.StepStatus, g *group, revision, 
 			ready++
 		}
 	}
-	if msg := fmt.Sprintf("%d members ready", ready); ready > len(st.Members) {
-		st.Message = msg
+	if ready > st.Ready {
+		st.Ready, st.Message = ready, fmt.Sprintf("%d members ready", ready)
 		s.Progress()
-		for len(st.Members) < ready {
-			st.Members = append(st.Members, v1alpha1.MemberDone{Name: itoa(len(st.Members))})
-		}
 	}
 	if late.Wait != nil {
 		return late

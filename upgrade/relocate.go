@@ -156,33 +156,11 @@ func (w *relocation) made(object string) Move {
 		Why: "members of " + w.st.Component + " move to it from " + w.from.Name + ", with " + w.version})
 }
 
-// know keeps who is in the workload that grows, and what the platform had counted against each when it was first seen. Who is new soaks.
+// know keeps who is in the workload that grows. Who is new soaks.
 func (w *relocation) know() {
-	for _, f := range w.to.facts {
-		if f.Incarnation == "" {
-			continue
-		}
-		i := slices.IndexFunc(w.st.Members, func(d v1alpha1.MemberDone) bool { return d.Name == f.View.Name })
-		switch {
-		case i < 0:
-			w.st.Members = append(w.st.Members, v1alpha1.MemberDone{Name: f.View.Name, Incarnation: f.Incarnation, Crashes: f.Crashes})
-			w.st.Since = nil
-		case w.st.Members[i].Incarnation != f.Incarnation:
-			w.st.Members[i].Incarnation, w.st.Members[i].Crashes = f.Incarnation, f.Crashes
-			w.st.Since = nil
-		case w.st.Members[i].Crashes == countAnew || w.st.Members[i].Crashes > f.Crashes:
-			w.st.Members[i].Crashes = f.Crashes
-		}
+	if w.noteProcesses(w.to.facts) {
+		w.st.Since = nil
 	}
-}
-
-func (w *relocation) crashes(f *fact) int32 {
-	for _, d := range w.st.Members {
-		if d.Name == f.View.Name && d.Incarnation == f.Incarnation {
-			return f.Crashes - d.Crashes
-		}
-	}
-	return 0
 }
 
 // tell keeps the progress: for people, and for the deadline, which only more than ever moves.

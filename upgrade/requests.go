@@ -100,7 +100,7 @@ func (s *Scene) forget() {
 }
 
 func (d *Decider) askAbort(s *Scene) (string, error) {
-	if s.attempt.Disrupted {
+	if s.attempt.Disrupted && s.attempt.Base != nil {
 		return "", fmt.Errorf("a member was disrupted already; choose pause or rollback")
 	}
 	early := s.cameEarly()
@@ -224,7 +224,7 @@ func (s *Scene) expireOverrides() {
 // spendOverrides ends those that counted a run as done: the same run in a later hop, or on the way back, is another one.
 func (s *Scene) spendOverrides() {
 	for i := range s.status.Overrides {
-		if o := &s.status.Overrides[i]; o.Used && strings.HasPrefix(o.Rule, "run/") {
+		if o := &s.status.Overrides[i]; strings.HasPrefix(o.Rule, "run/") {
 			o.Until = s.Now()
 		}
 	}

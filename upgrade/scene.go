@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -24,6 +25,8 @@ type Scene struct {
 	revisions map[revisionKey]string
 	backing   bool  // going back
 	hop       int32 // of the attempt, -1 without one
+	// unfollowed is why an edit that the attempt would follow is not followed.
+	unfollowed error
 }
 
 // Now is the wall clock, for people.
@@ -243,6 +246,44 @@ func appendBounded[T any](list []T, v T, most int) []T {
 		list = append([]T(nil), list[over:]...)
 	}
 	return list
+}
+
+// noteProcesses keeps how often each process had ended by itself when the step first saw it, or when a person resumed: what was before that is not
+// held against it. It says whether there was a new one.
+func (s *Scene) noteProcesses(facts []*fact) (fresh bool) {
+	for _, f := range facts {
+		if f.Incarnation == "" {
+			continue
+		}
+		d := s.process(f)
+		if d == nil {
+			s.step.Members = append(s.step.Members, v1alpha1.MemberDone{Name: f.View.Name})
+			d = &s.step.Members[len(s.step.Members)-1]
+		}
+		if d.Incarnation != f.Incarnation {
+			d.Incarnation, d.Crashes, fresh = f.Incarnation, f.Crashes, true
+		}
+		if d.Crashes == countAnew || d.Crashes > f.Crashes {
+			d.Crashes = f.Crashes
+		}
+	}
+	return fresh
+}
+
+func (s *Scene) process(f *fact) *v1alpha1.MemberDone {
+	i := slices.IndexFunc(s.step.Members, func(d v1alpha1.MemberDone) bool { return d.Name == f.View.Name })
+	if i < 0 {
+		return nil
+	}
+	return &s.step.Members[i]
+}
+
+// crashes counts how often the process of a member ended by itself since noteProcesses first saw it.
+func (s *Scene) crashes(f *fact) int32 {
+	if d := s.process(f); d != nil && d.Incarnation == f.Incarnation {
+		return f.Crashes - d.Crashes
+	}
+	return 0
 }
 
 // settled asks the rules that say that a component has settled. Rules that compare with then are asked only where

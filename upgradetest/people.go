@@ -162,6 +162,10 @@ func (w *World) lookAfter(a *v1alpha1.Attempt) {
 		return
 	}
 	w.people.rests++
+	if a.Kind == v1alpha1.AttemptCreate && w.rand.IntN(2) == 0 {
+		w.correct()
+		return
+	}
 	w.endRest(a)
 }
 
@@ -174,8 +178,6 @@ func (w *World) endRest(a *v1alpha1.Attempt) {
 		clear(w.bad)
 		w.repairProcesses()
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestResume})
-	case a.Kind == v1alpha1.AttemptCreate && w.rand.IntN(2) == 0:
-		w.correct()
 	case a.Failure != nil && overrule(a.Failure.Message) != "" && w.rand.IntN(2) == 0:
 		for _, rule := range []string{"volume", overrule(a.Failure.Message)} {
 			w.ask(v1alpha1.Request{Kind: v1alpha1.RequestOverride, Rule: rule, For: &metav1.Duration{Duration: time.Hour}})
@@ -246,6 +248,9 @@ func (w *World) repairProcesses() {
 
 // approve lets a hop be finalized, when that is waited for.
 func (w *World) approve(a *v1alpha1.Attempt) {
+	if f := a.WaitingFor; f != nil && f.Rule == "served" && len(w.inbox) == 0 && w.rand.IntN(2) == 0 {
+		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestOverride, Rule: f.Rule, For: &metav1.Duration{Duration: time.Hour}})
+	}
 	if f := a.WaitingFor; f != nil && f.Rule == "approval" && len(w.inbox) == 0 && w.rand.IntN(2) == 0 {
 		w.hits[AskFinalize]++
 		w.ask(v1alpha1.Request{Kind: v1alpha1.RequestFinalize})

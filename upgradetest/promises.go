@@ -62,6 +62,7 @@ func (c *checks) act(w *World, p *pass, i v1alpha1.Intent) {
 	case v1alpha1.ActRun:
 		c.runs[i.ID] = a.ID
 	case v1alpha1.ActStop:
+		c.p6nobodyIsTakenFromUsers(w, sight, i)
 		c.p2backupBeforeDisruption(w, a, i)
 		c.p5lastMemberFinalizes(w, sight, i)
 		if sight.sys.API().Edges[max(0, a.Hops[a.Hop].Edge)].Strategy == v1alpha1.Recreate && a.Hops[a.Hop].Edge >= 0 || a.Kind == v1alpha1.AttemptCreate || a.Kind == v1alpha1.AttemptStart {
@@ -502,12 +503,19 @@ func (c *checks) p6editsWhileAnAttemptRuns(w *World, p *pass, old, st *v1alpha1.
 // p6firstStartIsCorrectedUnused: the first members are all replaced for an edit only where none of them was ever seen ready.
 func (c *checks) p6firstStartIsCorrectedUnused(w *World, p *pass, old, st *v1alpha1.ClusterStatus) {
 	a := running(old)
-	if a == nil || a.Kind != v1alpha1.AttemptCreate || st.Attempt.ID != a.ID || st.Attempt.Phase != v1alpha1.PhaseSuperseded {
+	if a == nil || a.Kind != v1alpha1.AttemptCreate || st.Attempt.ID == a.ID {
 		return
 	}
 	w.outcomes["first start corrected"]++
 	if c.served == a.ID || p.sawReady() {
 		w.broke("promise 6", "attempt %d of first members gave way to an edit though a member was ready", a.ID)
+	}
+}
+
+// p6nobodyIsTakenFromUsers: a first start that was corrected stops nobody who got ready in the meantime, unless a person says so.
+func (c *checks) p6nobodyIsTakenFromUsers(w *World, s *sights, i v1alpha1.Intent) {
+	if s.a.Kind == v1alpha1.AttemptCreate && readySeen(s.member(i.Member)) == system.Yes && !overridden(&s.p.dec.Status, "served") {
+		w.broke("promise 6", "%s is ready, and is stopped by a first start", i.Member)
 	}
 }
 

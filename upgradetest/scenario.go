@@ -26,6 +26,7 @@ import (
 //	system                 compile a System; the input is YAML laid over a small one, component: over its component
 //	cluster [new] [v=1.0]  a cluster that runs, or one that is still to be created; the input is its spec
 //	edit                   lay the input over the spec
+//	filled VERSION         a restore filled the volumes with data that a version wrote
 //	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version
 //	bad VERSION HOW        processes of a version are: crashing, unready, silent, wrong, broken, good
 //	outcome WHAT HOW       runs of an action, "backup" or "prepare" end: ok, failed, unknown, hanging
@@ -146,8 +147,8 @@ func (s *Scenario) play(cmd string, args []string, input string) error {
 		return s.setCluster(args, input)
 	case "edit":
 		return s.edit(input)
-	case "template", "blocked":
-		return s.setAdopted(cmd, args)
+	case "template", "blocked", "filled":
+		return s.setByOthers(cmd, args)
 	case "member":
 		return s.setMember(args)
 	case "bad":
@@ -301,10 +302,14 @@ func (s *Scenario) setCluster(args []string, input string) error {
 	return nil
 }
 
-// setAdopted is what somebody else does to the adopted workload of kv.
-func (s *Scenario) setAdopted(cmd string, args []string) error {
-	if cmd == "blocked" {
+// setByOthers is what somebody else does: to the adopted workload of kv, or to volumes before there are members.
+func (s *Scenario) setByOthers(cmd string, args []string) error {
+	switch cmd {
+	case "blocked":
 		s.blocked = strings.Join(args, " ")
+		return nil
+	case "filled":
+		s.cluster.Status.Filled = args[0]
 		return nil
 	}
 	return s.setTemplate(args)

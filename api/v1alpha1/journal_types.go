@@ -37,6 +37,9 @@ type ClusterStatus struct {
 	// VersionHistory are the versions that attempts ended at, oldest first, at most 20.
 	// +optional
 	VersionHistory []string `json:"versionHistory,omitempty"`
+	// Filled is the version that wrote the data with which a restore filled the volumes, before there were members.
+	// +optional
+	Filled string `json:"filled,omitempty"`
 	// FailedTarget is the version of the last failed attempt. It is not tried again until spec.version changes or someone asks.
 	// +optional
 	FailedTarget string `json:"failedTarget,omitempty"`
@@ -161,9 +164,10 @@ type Attempt struct {
 	// Disrupted is set with the intent of the first disruption of the attempt.
 	// +optional
 	Disrupted bool `json:"disrupted,omitempty"`
-	// Ran is set in a first start once a process of a member was seen: it may have written to its volume.
+	// Wrote are the versions that may have written to the volumes of members, in a first start.
 	// +optional
-	Ran bool `json:"ran,omitempty"`
+	// +listType=atomic
+	Wrote []string `json:"wrote,omitempty"`
 	// Served is set in a first start once a member was seen ready: somebody may have used it, and the spec cannot be corrected any more
 	// before the attempt has ended.
 	// +optional
@@ -294,6 +298,9 @@ type StepStatus struct {
 	// Members that the step is done with.
 	// +optional
 	Members []MemberDone `json:"members,omitempty"`
+	// Ready is the most members that a Recreate saw ready at once; more is progress.
+	// +optional
+	Ready int32 `json:"ready,omitempty"`
 	// Hand is the member in hand.
 	// +optional
 	Hand *Hand `json:"hand,omitempty"`

@@ -73,6 +73,11 @@ func (in *Attempt) DeepCopyInto(out *Attempt) {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
 	}
+	if in.Wrote != nil {
+		in, out := &in.Wrote, &out.Wrote
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	in.Started.DeepCopyInto(&out.Started)
 	if in.Ended != nil {
 		in, out := &in.Ended, &out.Ended

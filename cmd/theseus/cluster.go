@@ -176,7 +176,7 @@ func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again 
 	}
 	at := in.Cluster.Status.Attempt
 	under := at != nil && !at.Phase.Ended()
-	if under && k.wouldSupersede(at, spec.Version) {
+	if under && (k.wouldSupersede(at, spec.Version) || upgrade.StartsOver(k.system, &in.Cluster.Status, spec)) {
 		in.Cluster.Status.Attempt, under = nil, false
 	}
 	p, err := k.decide.Plan(in)

@@ -152,12 +152,8 @@ func (k *opened) advice(at *v1alpha1.Attempt) string {
 		return fmt.Sprintf("to see why: %s; to try again: %s", why, k.command("retry", k.name))
 	case at.Phase == v1alpha1.PhaseStopped:
 		return fmt.Sprintf("look whether it happened, then do it again and go on: %s; or go back: %s", resume, back)
-	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil && at.Kind == v1alpha1.AttemptCreate && !at.Served:
-		return fmt.Sprintf("correct its file, then: %s; or when the cause is gone: %s", k.command("up", "FILE"), resume)
-	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil && at.Base == nil:
-		return "when the cause is gone: " + resume
 	case at.Phase == v1alpha1.PhasePaused && at.Failure != nil:
-		return fmt.Sprintf("when the cause is gone: %s; to go back: %s", resume, back)
+		return k.mend(at)
 	case at.Phase == v1alpha1.PhasePaused:
 		return fmt.Sprintf("to go on: %s; to go back: %s", resume, back)
 	case at.WaitingFor != nil && at.WaitingFor.Deadline == nil && at.WaitingFor.Override != "":
@@ -166,6 +162,18 @@ func (k *opened) advice(at *v1alpha1.Attempt) string {
 		return "nobody drives it now; to go on: " + k.command("upgrade", k.name)
 	}
 	return ""
+}
+
+// mend is what to do about an attempt that failed and waits.
+func (k *opened) mend(at *v1alpha1.Attempt) string {
+	resume := "when the cause is gone: " + k.command("resume", k.name)
+	switch {
+	case at.Base != nil:
+		return resume + "; to go back: " + k.command("rollback", k.name)
+	case at.Kind == v1alpha1.AttemptCreate && !at.Served:
+		return "correct its file, then: " + k.command("up", "FILE") + "; or " + resume
+	}
+	return resume
 }
 
 // asks puts the cluster's name into a request as the journal writes it: "override 'soak'" is asked by "override kv 'soak'".

@@ -113,7 +113,7 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	if err != nil {
 		return "", err
 	}
-	at, err := m.createFilled(ctx, k, f, got)
+	at, err := m.createFilled(ctx, k, f, got, name.From)
 	if err != nil {
 		return "", err
 	}
@@ -150,7 +150,7 @@ func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Nam
 
 // createFilled makes the new cluster with its data. It is hollow until the data is whole, so that a cluster with half of its data is
 // never started.
-func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, got string) (*process, error) {
+func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, got, wrote string) (*process, error) {
 	at, err := m.make(f, m.home.CreateHollow)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (m *machine) createFilled(ctx context.Context, k *opened, f *clusterFile, g
 	if err := at.fillAlone(ctx, f, got); err != nil {
 		return nil, errors.Join(fmt.Errorf("restore: %w; the new cluster was taken away again", err), m.home.Delete(k.name))
 	}
-	return at, at.state.Filled()
+	return at, at.state.Filled(wrote)
 }
 
 // fillAlone fills the members while nobody else may do anything to the cluster.

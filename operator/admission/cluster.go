@@ -319,7 +319,10 @@ func (e *edit) running() {
 	old, new := e.seen(e.old), e.seen(e.new)
 	err := upgrade.CheckEdit(sys, st, &old.Spec, &new.Spec)
 	if err == nil {
-		if e.same(e.old.Spec.Version, e.new.Spec.Version) {
+		switch {
+		case upgrade.StartsOver(sys, st, &new.Spec):
+			e.warn("no member was ready yet: the first start begins again with this, and its members are replaced together")
+		case e.same(e.old.Spec.Version, e.new.Spec.Version):
 			e.warn("this waits until the attempt that is under way has ended (spec.upgrade.edits is Defer)")
 		}
 		return

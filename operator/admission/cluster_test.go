@@ -158,8 +158,12 @@ func attempt(t testing.TB, to string, disrupted bool) func(*v1alpha1.ClusterStat
 func first(t testing.TB, ran, served bool) func(*v1alpha1.ClusterStatus) {
 	return func(st *v1alpha1.ClusterStatus) {
 		applied(t)(st)
+		var wrote []string
+		if ran {
+			wrote = []string{"3.6.0"}
+		}
 		st.Attempt = &v1alpha1.Attempt{ID: 1, Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhasePaused, Resume: v1alpha1.PhaseRunning, To: "3.6.0", Target: *st.Applied,
-			Hops: []v1alpha1.HopStatus{{From: "3.6.0", To: "3.6.0", Edge: -1}}, Failure: &v1alpha1.Failure{}, Ran: ran, Served: served}
+			Hops: []v1alpha1.HopStatus{{From: "3.6.0", To: "3.6.0", Edge: -1}}, Failure: &v1alpha1.Failure{}, Wrote: wrote, Served: served}
 		st.Applied, st.ReadyReplicas = nil, 0
 	}
 }
@@ -416,9 +420,9 @@ func rows(t testing.TB) []row {
 		{name: "first start: lower version and option", status: first(t, false, false), new: all(version("3.5.0"), option("quota", "2"))},
 		{name: "first start: unlisted version", status: first(t, false, false), new: version("3.9.0"), want: `spec.version: "3.9.0" is not listed`},
 		{name: "first start: more members", status: first(t, false, false), new: replicas(5), want: `spec.components.store.replicas: "5": 3 members were started already; delete the cluster`},
-		{name: "first start: lower version after members ran", status: first(t, true, false), new: version("3.5.0"), want: "members ran with 3.6.0 already, and no edge says"},
+		{name: "first start: lower version after members ran", status: first(t, true, false), new: version("3.5.0"), want: "3.6.0 may have written to volumes already, and no edge says that 3.5.0 can just go on with that"},
 		{name: "first start: next version after members ran", status: first(t, true, false), new: version("3.6.1")},
-		{name: "first start: option after members ran", status: first(t, true, false), new: option("quota", "2")},
+		{name: "first start: option after members ran", status: first(t, true, false), new: option("quota", "2"), warns: "the first start begins again with this"},
 		{name: "first start: option after members served", status: first(t, true, true), new: option("quota", "2"), want: "spec.options: an attempt is under way"},
 		{name: "running: what the attempt works with, again", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0"), option("quota", "2")), new: all(s3, version("3.7.0"))},
 		{name: "ended: option", status: func(st *v1alpha1.ClusterStatus) {

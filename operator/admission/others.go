@@ -22,7 +22,14 @@ func CheckSystem(s *v1alpha1.System) Verdict {
 	if err != nil {
 		return Verdict{Problems: problemsOf("", err)}
 	}
-	return Verdict{Warnings: compiled.Warnings()}
+	v := Verdict{Warnings: compiled.Warnings()}
+	for i, c := range compiled.Components() {
+		// The service for the clients of a component has its name with this ending, and the service of a component's members its name.
+		if of, ok := strings.CutSuffix(c.Name(), "-client"); ok && compiled.Component(of) != nil {
+			v.refuse(fmt.Sprintf("components.%d.name", i), c.Name(), "would share a service with the clients of component "+of, "give it another ending than -client")
+		}
+	}
+	return v
 }
 
 // BackupFacts are what was looked up about a Backup.

@@ -29,6 +29,7 @@ func TestSystems(t *testing.T) {
 	for _, test := range []struct{ name, from, to, want string }{
 		{"good", "", "", ""},
 		{"expression", "ready: m.h.json.ok", "ready: m.h.json.ok ==", "components.store.ready:"},
+		{"service", "name: proxy", "name: store-client", `components.1.name: "store-client" would share a service with the clients of component store`},
 		{"edge", "to: 3.7.x", "to: 9.9.z", "edges.2.to:"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
