@@ -257,34 +257,43 @@ func TestConnectionsAreKeptBetweenLooks(t *testing.T) {
 	}
 }
 
-// pipes is a network without a kernel, so that time in it can be made up.
-type pipes chan net.Conn
+// pipes is a network without a kernel, so that time in it can be made up. Who dials when it is closed is refused: a request may go on dialling
+// after it was answered.
+type pipes struct {
+	calls  chan net.Conn
+	closed chan struct{}
+}
 
-func (p pipes) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func newPipes() *pipes { return &pipes{calls: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
-	case p <- server:
+	case p.calls <- server:
 		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (p pipes) Accept() (net.Conn, error) {
-	c, ok := <-p
-	if !ok {
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.calls:
+		return c, nil
+	case <-p.closed:
 		return nil, net.ErrClosed
 	}
-	return c, nil
 }
 
-func (p pipes) Close() error   { close(p); return nil }
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p *pipes) Close() error   { close(p.closed); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 // inPipes runs a test in made-up time. A request for /silent is never answered.
-func inPipes(t *testing.T, test func(t *testing.T, a *Asker, network pipes)) {
+func inPipes(t *testing.T, test func(t *testing.T, a *Asker, network *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		network := make(pipes)
+		network := newPipes()
 		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasPrefix(r.URL.Path, "/silent") {
 				<-r.Context().Done()
@@ -302,7 +311,7 @@ func inPipes(t *testing.T, test func(t *testing.T, a *Asker, network pipes)) {
 }
 
 func TestQuestionTimeouts(t *testing.T) {
-	inPipes(t, func(t *testing.T, a *Asker, _ pipes) {
+	inPipes(t, func(t *testing.T, a *Asker, _ *pipes) {
 		m := &system.Member{Name: "kv-0", Host: "h", Port: map[string]int64{"client": 1}}
 		for given, want := range map[time.Duration]time.Duration{0: 2 * time.Second, time.Second: time.Second, time.Hour: 30 * time.Second} {
 			q := get(":client/silent")
@@ -328,12 +337,12 @@ func TestQuestionTimeouts(t *testing.T) {
 
 func TestIdleConnectionsAreClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := make(pipes, 1)
+		network := newPipes()
 		a := New(words{})
 		a.Dial = network.Dial
 		over := make(chan error)
 		go func() {
-			c := <-network
+			c := <-network.calls
 			if _, err := c.Read(make([]byte, 4<<10)); err != nil {
 				over <- err
 				return
@@ -354,7 +363,7 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 }
 
 func TestAllAsksEverybodyInTheLongestTimeout(t *testing.T) {
-	inPipes(t, func(t *testing.T, a *Asker, _ pipes) {
+	inPipes(t, func(t *testing.T, a *Asker, _ *pipes) {
 		questions := map[string]v1alpha1.Question{
 			"health": *get(":client/health"),
 			"slow":   {Call: v1alpha1.Call{Get: ":client/silent"}, Timeout: within(5 * time.Second)},

@@ -164,7 +164,7 @@ func TestActionTimeouts(t *testing.T) {
 	member := &system.Member{Name: "kv-0", Host: "h", Port: map[string]int64{"client": 1}}
 	post := v1alpha1.Call{Post: ":client/silent"}
 	t.Run("sent", func(t *testing.T) {
-		inPipes(t, func(t *testing.T, a *Asker, _ pipes) {
+		inPipes(t, func(t *testing.T, a *Asker, _ *pipes) {
 			begin := time.Now()
 			_, err := a.Do(t.Context(), &v1alpha1.Action{Call: post}, to(member))
 			if outcomeOf(err) != "unknown" || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 30*time.Second {
@@ -175,7 +175,7 @@ func TestActionTimeouts(t *testing.T) {
 	t.Run("not connected", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			a := New(words{})
-			a.Dial = make(pipes).Dial // nobody accepts
+			a.Dial = newPipes().Dial // nobody accepts
 			_, err := a.Do(t.Context(), &v1alpha1.Action{Call: post, Timeout: within(time.Second)}, to(member))
 			if outcomeOf(err) != "failed" || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v, want failed: nothing was sent", err)
@@ -183,7 +183,7 @@ func TestActionTimeouts(t *testing.T) {
 		})
 	})
 	t.Run("caller gave up", func(t *testing.T) {
-		inPipes(t, func(t *testing.T, a *Asker, _ pipes) {
+		inPipes(t, func(t *testing.T, a *Asker, _ *pipes) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
 			_, err := a.Do(ctx, &v1alpha1.Action{Call: post}, to(member))

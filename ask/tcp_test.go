@@ -109,9 +109,13 @@ func TestTCPWhenTheTimeIsUp(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				network := make(pipes)
+				network := newPipes()
 				go func() {
-					for conn := range network {
+					for {
+						conn, err := network.Accept()
+						if err != nil {
+							return
+						}
 						go func() {
 							conn.Read(make([]byte, 100))
 							io.WriteString(conn, test.says)
@@ -132,7 +136,7 @@ func TestTCPWhenTheTimeIsUp(t *testing.T) {
 				if _, err := a.Do(t.Context(), &v1alpha1.Action{Call: call}, target); outcomeOf(err) != "unknown" {
 					t.Errorf("action: got %v, want unknown", err)
 				}
-				close(network)
+				network.Close()
 			})
 		})
 	}

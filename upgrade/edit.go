@@ -102,21 +102,21 @@ const anew = "delete the cluster with its data and make it anew"
 func checkCorrection(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.ClusterSpec) error {
 	have := &a.Target.Spec
 	if want.System != have.System {
-		return &RefusedError{Field: "spec.system", Value: want.System, Reason: "members of " + have.System + " were started already", Remedy: anew}
+		return &RefusedError{Field: "spec.system", Value: want.System, Reason: "the cluster was begun as one of " + have.System, Remedy: anew}
 	}
 	for _, c := range sys.Components() {
 		field := "spec.components." + c.Name()
 		if w, h := c.Replicas(want), c.Replicas(have); w != h {
-			return &RefusedError{Field: field + ".replicas", Value: itoa(w), Reason: fmt.Sprintf("%d members were started already", h), Remedy: anew}
+			return &RefusedError{Field: field + ".replicas", Value: itoa(w), Reason: fmt.Sprintf("the cluster was begun with %d members", h), Remedy: anew}
 		}
 		n, o := want.Components[c.Name()], have.Components[c.Name()]
 		switch {
 		case n.Adopt != nil:
-			return &RefusedError{Field: field + ".adopt", Reason: "members were started already, and not by somebody else", Remedy: anew}
+			return &RefusedError{Field: field + ".adopt", Reason: "the cluster was begun with members of its own", Remedy: anew}
 		case n.Storage != o.Storage:
-			return &RefusedError{Field: field + ".storage", Value: n.Storage, Reason: "volumes were made already", Remedy: anew}
+			return &RefusedError{Field: field + ".storage", Value: n.Storage, Reason: "the cluster was begun with volumes of another kind", Remedy: anew}
 		case n.StorageClass != o.StorageClass:
-			return &RefusedError{Field: field + ".storageClass", Value: n.StorageClass, Reason: "volumes were made already", Remedy: anew}
+			return &RefusedError{Field: field + ".storageClass", Value: n.StorageClass, Reason: "the cluster was begun with volumes of another kind", Remedy: anew}
 		}
 	}
 	for _, wrote := range a.Wrote {

@@ -419,7 +419,7 @@ func rows(t testing.TB) []row {
 		{name: "first start: image", status: first(t, false, false), new: store1(func(c *v1alpha1.ComponentSpec) { c.Image = "a:${version}" })},
 		{name: "first start: lower version and option", status: first(t, false, false), new: all(version("3.5.0"), option("quota", "2"))},
 		{name: "first start: unlisted version", status: first(t, false, false), new: version("3.9.0"), want: `spec.version: "3.9.0" is not listed`},
-		{name: "first start: more members", status: first(t, false, false), new: replicas(5), want: `spec.components.store.replicas: "5": 3 members were started already; delete the cluster`},
+		{name: "first start: more members", status: first(t, false, false), new: replicas(5), want: `spec.components.store.replicas: "5": the cluster was begun with 3 members; delete the cluster`},
 		{name: "first start: lower version after members ran", status: first(t, true, false), new: version("3.5.0"), want: "3.6.0 may have written to volumes already, and no edge says that 3.5.0 can just go on with that"},
 		{name: "first start: next version after members ran", status: first(t, true, false), new: version("3.6.1")},
 		{name: "first start: option after members ran", status: first(t, true, false), new: option("quota", "2"), warns: "the first start begins again with this"},
