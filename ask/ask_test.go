@@ -257,7 +257,7 @@ func TestConnectionsAreKeptBetweenLooks(t *testing.T) {
 	}
 }
 
-// pipes is a network without a kernel, so that time in it can be made up. Who dials when it is closed is refused: a request may go on dialling
+// pipes is a network without a kernel, so that time in it can be made up. Who dials when it is closed is refused: a request may go on dialing
 // after it was answered.
 type pipes struct {
 	calls  chan net.Conn
