@@ -261,13 +261,25 @@ func (s *Scene) noteProcesses(facts []*fact) (fresh bool) {
 			d = &s.step.Members[len(s.step.Members)-1]
 		}
 		if d.Incarnation != f.Incarnation {
-			d.Incarnation, d.Crashes, fresh = f.Incarnation, f.Crashes, true
+			d.Incarnation, d.Crashes, fresh = f.Incarnation, s.crashesBefore(f), true
 		}
 		if d.Crashes == countAnew || d.Crashes > f.Crashes {
 			d.Crashes = f.Crashes
 		}
 	}
 	return fresh
+}
+
+// crashesBefore is what an earlier step counts from with this process, or what the platform counts now.
+func (s *Scene) crashesBefore(f *fact) int32 {
+	for i := range s.attempt.Steps {
+		for _, d := range s.attempt.Steps[i].Members {
+			if d.Name == f.View.Name && d.Incarnation == f.Incarnation {
+				return d.Crashes
+			}
+		}
+	}
+	return f.Crashes
 }
 
 func (s *Scene) process(f *fact) *v1alpha1.MemberDone {
