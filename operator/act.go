@@ -128,7 +128,7 @@ func (p *Platform) stop(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", i.Member, err)
 	}
-	if together(s) || unready(s) {
+	if together(s) || firstStart(s) {
 		return p.takeDown(ctx, pod)
 	}
 	return p.evict(ctx, pod)

@@ -115,8 +115,9 @@ func together(s runner.Scene) bool {
 	return e != nil && e.Strategy == v1alpha1.Recreate
 }
 
-// unready says that the members that the attempt stops serve nobody, so that no budget is asked: those of a first start that was corrected.
-func unready(s runner.Scene) bool {
+// firstStart says that the attempt starts the first members. Those that it stops, because the spec was corrected, serve nobody, or a person said that
+// they go: no budget is asked.
+func firstStart(s runner.Scene) bool {
 	a := s.Cluster.Status.Attempt
 	return a != nil && !a.Phase.Ended() && a.Kind == v1alpha1.AttemptCreate
 }

@@ -197,12 +197,11 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 	spec := in.Cluster.Spec.DeepCopy()
 	a := &v1alpha1.Attempt{Kind: kind, Phase: v1alpha1.PhaseRunning, To: spec.Version,
 		Target: v1alpha1.Pinned{Spec: *spec, System: v1alpha1.SystemRef{Name: sys.Name(), Hash: sys.Hash()}}}
-	if have == nil {
-		a.Wrote = wroteBefore(status)
-	}
 	if have != nil {
 		a.From, a.Base = have.Spec.Version, have.DeepCopy()
 		a.Target.Restart = have.Restart + restart
+	} else {
+		a.Wrote = wroteBefore(status)
 	}
 	if kind == v1alpha1.AttemptStart {
 		a.Target, a.To = *have.DeepCopy(), have.Spec.Version
@@ -388,7 +387,7 @@ func (s *Scene) noteVersion(v string) {
 // leaveRest is what can end a rest without a request: the spec was set back, or the cluster got to a good state by another way.
 func (d *Decider) leaveRest(s *Scene) bool {
 	a := s.attempt
-	if a.Phase == v1alpha1.PhasePaused && (a.Kind != v1alpha1.AttemptCreate || a.Failure != nil) && d.followSpec(s) {
+	if a.Phase == v1alpha1.PhasePaused && d.followSpec(s) {
 		return true
 	}
 	if a.Phase != v1alpha1.PhasePaused || a.Failure == nil || !a.Disrupted && !startsAll(a.Kind) {

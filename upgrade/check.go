@@ -17,7 +17,7 @@ func (d *Decider) Check(in Input) error {
 		if a.Base != nil && (s.backing || superseded || s.sys.SameVersion(want, a.Base.Spec.Version)) {
 			end = a.Base
 		}
-		if unused(a) {
+		if Unused(a) {
 			end = nil
 		}
 		status.Applied, status.Attempt = end.DeepCopy(), nil

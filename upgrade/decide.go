@@ -598,7 +598,7 @@ func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) erro
 	a := s.attempt
 	if a.Base == nil {
 		way := "take the cause away and resume, or " + anew
-		if unused(a) {
+		if Unused(a) {
 			way = "correct the spec, or take the cause away and resume"
 		}
 		return errors.New("there is no version to go back to: " + way)

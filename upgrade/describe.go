@@ -161,8 +161,10 @@ func (s *Scene) kstatus(dec *Decision) {
 		}
 	case resting(s.attempt.Phase):
 		stalled, reason, message = metav1.ConditionTrue, restReason(s.attempt), s.attempt.Rest
-		if e := s.editWaiting(); e != "" && s.attempt.Kind == v1alpha1.AttemptCreate {
-			message += "; " + e
+		if s.attempt.Kind == v1alpha1.AttemptCreate {
+			if e := s.editWaiting(); e != "" {
+				message += "; " + e
+			}
 		}
 	case dec.Rest:
 		stalled, reason = metav1.ConditionTrue, v1alpha1.ReasonWaiting

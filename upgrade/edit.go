@@ -42,7 +42,8 @@ func (d *Decider) followSpec(s *Scene) bool {
 // that the first one started, together, on the volumes that they have.
 func (d *Decider) startOver(s *Scene) bool {
 	a, want := s.attempt, &s.in.Cluster.Spec
-	if !unused(a) || a.Pausing || !corrects(s.sys, &a.Target.Spec, want) || checkCorrection(s.sys, a, want) != nil {
+	paused := a.Pausing || resting(a.Phase) && a.Failure == nil // by a person: no edit lifts that
+	if !Unused(a) || paused || !corrects(s.sys, &a.Target.Spec, want) || checkCorrection(s.sys, a, want) != nil {
 		return false
 	}
 	next, err := d.newAttempt(s.in, s.status, v1alpha1.AttemptCreate, 0)
@@ -63,12 +64,12 @@ func corrects(sys *system.System, old, new *v1alpha1.ClusterSpec) bool {
 // StartsOver says that an edit which CheckEdit allows begins the first start anew, at once.
 func StartsOver(sys *system.System, status *v1alpha1.ClusterStatus, want *v1alpha1.ClusterSpec) bool {
 	a := status.Attempt
-	return a != nil && unused(a) && corrects(sys, &a.Target.Spec, want)
+	return a != nil && Unused(a) && corrects(sys, &a.Target.Spec, want)
 }
 
-// unused says that an attempt starts the first members, and none of them was ready yet: until one is, the spec can be corrected. What is adopted
+// Unused says that an attempt starts the first members, and none of them was ready yet: until one is, the spec can be corrected. What is adopted
 // was in use before.
-func unused(a *v1alpha1.Attempt) bool {
+func Unused(a *v1alpha1.Attempt) bool {
 	return a.Kind == v1alpha1.AttemptCreate && !a.Phase.Ended() && !a.Served && !a.Target.Spec.Adopts()
 }
 
@@ -154,7 +155,7 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 		}
 		return nil
 	}
-	if unused(a) && corrects(sys, old, new) {
+	if Unused(a) && corrects(sys, old, new) {
 		return checkCorrection(sys, a, new)
 	}
 	if !sys.SameVersion(old.Version, new.Version) {

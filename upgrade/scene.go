@@ -261,7 +261,7 @@ func (s *Scene) noteProcesses(facts []*fact) (fresh bool) {
 			d = &s.step.Members[len(s.step.Members)-1]
 		}
 		if d.Incarnation != f.Incarnation {
-			d.Incarnation, d.Crashes, fresh = f.Incarnation, s.crashesBefore(f), true
+			d.Incarnation, d.Crashes, fresh = f.Incarnation, s.countedFrom(f), true
 		}
 		if d.Crashes == countAnew || d.Crashes > f.Crashes {
 			d.Crashes = f.Crashes
@@ -270,8 +270,8 @@ func (s *Scene) noteProcesses(facts []*fact) (fresh bool) {
 	return fresh
 }
 
-// crashesBefore is what an earlier step counts from with this process, or what the platform counts now.
-func (s *Scene) crashesBefore(f *fact) int32 {
+// countedFrom is what an earlier step counts from with this process, or what the platform counts now.
+func (s *Scene) countedFrom(f *fact) int32 {
 	for i := range s.attempt.Steps {
 		for _, d := range s.attempt.Steps[i].Members {
 			if d.Name == f.View.Name && d.Incarnation == f.Incarnation {

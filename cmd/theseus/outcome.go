@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
 
 // wanted is which end of an attempt counts as done for a command.
@@ -170,7 +171,7 @@ func (k *opened) mend(at *v1alpha1.Attempt) string {
 	switch {
 	case at.Base != nil:
 		return resume + "; to go back: " + k.command("rollback", k.name)
-	case at.Kind == v1alpha1.AttemptCreate && !at.Served:
+	case upgrade.Unused(at):
 		return "correct its file, then: " + k.command("up", "FILE") + "; or " + resume
 	}
 	return resume
