@@ -98,6 +98,9 @@ bin/helm: tools/helm/go.mod tools/helm/go.sum
 
 lint: bin/golangci-lint ## check the style with golangci-lint
 	@bin/golangci-lint run
+	@cd e2e/kubernetes && $(CURDIR)/bin/golangci-lint run
+	@cd e2e/cloud && $(CURDIR)/bin/golangci-lint run
+	@cd e2e/crd && $(CURDIR)/bin/golangci-lint run
 
 bin/golangci-lint: tools/go.mod tools/go.sum
 	@echo "building golangci-lint (some minutes, once)"

@@ -56,6 +56,7 @@ var ours = map[string]struct {
 	"probe":              {nil, "who measures must not know what is being done"},
 	"probe/probetest":    {[]string{"probe"}, "the conformance suite is run by every driver, it knows none"},
 	"probe/etcd":         {[]string{"probe"}, "a driver of its parent"},
+	"probe/remote":       {[]string{"probe"}, "it takes a probe elsewhere, whatever it measures"},
 	"dashboard":          {[]string{"api/v1alpha1"}, "the page shows the status and nothing that is not in it"},
 	"servers/standin":    {nil, "the stand-in must not share a fault with what is tested on it"},
 	"charts":             {nil, "files for people; its test renders them as helm does"},

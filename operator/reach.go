@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -23,6 +24,16 @@ func Waiting(c *v1alpha1.Cluster) []v1alpha1.Request {
 
 // OfCluster selects workloads, pods and claims of a Cluster.
 func OfCluster(name string) client.MatchingLabels { return client.MatchingLabels{clusterLabel: name} }
+
+// Hindrance is what keeps a pod from running, as the pod itself says it; empty where that is nothing but time.
+func Hindrance(pod *corev1.Pod) string {
+	for _, st := range pod.Status.ContainerStatuses {
+		if t := st.State.Terminated; t != nil {
+			return joined(ending(t), t.Message)
+		}
+	}
+	return cmp.Or(brokenBy(pod), pending(pod), joined(pod.Status.Reason, pod.Status.Message))
+}
 
 // MemberOf says which member a pod is, and which of its containers is the member's; empty where it is none.
 func MemberOf(pod *corev1.Pod) (member, container string) {

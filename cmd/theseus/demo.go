@@ -17,7 +17,6 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/probe"
-	"theseus.dev/probe/etcd"
 	"theseus.dev/systems"
 )
 
@@ -92,18 +91,17 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.chapter(fmt.Sprintf("clients write and read, %g requests/s; a baseline first", d.rate))
-	m, err := startProbe(ctx, "etcd", etcd.Options{Endpoints: r.endpoints}, d.rate)
+	m, err := startProbe(ctx, "etcd", r.endpoints, d.rate)
 	if err != nil {
 		return err
 	}
-	m.wait(ctx, 7*time.Second)
+	wait(ctx, m, 7*time.Second)
 	if err := d.upgradeAndBack(ctx, m); err != nil {
-		m.Stop()
-		<-m.ended
+		_, _ = m.Stop()
 		return err
 	}
 	m.Mark(probe.Settle, "after")
-	m.wait(ctx, 7*time.Second)
+	wait(ctx, m, 7*time.Second)
 	d.chapter("every acknowledged write is read back")
 	facts, err := k.facts(ctx, r, before)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strings"
 
@@ -21,13 +20,11 @@ type resource struct{ name, host, data string }
 type reach struct {
 	// endpoints are their client addresses: the port named client, else the first by name.
 	endpoints []string
-	// dial connects to them; nil: as usual.
-	dial func(ctx context.Context, address string) (net.Conn, error)
+	// start begins to measure from where the members' clients are.
+	start func(ctx context.Context, f probeFlags) (meter, error)
 	// resources are what an upgrade must not change, and same says what of members that is.
 	resources func(context.Context) ([]resource, error)
 	same      string
-	// note is what a verdict cannot show because of the way; empty: nothing.
-	note string
 }
 
 // reach leads to processes of this machine.
@@ -48,6 +45,9 @@ func (m *process) reach(ctx context.Context, k *opened) (*reach, error) {
 		}
 	}
 	slices.Sort(r.endpoints)
+	r.start = func(ctx context.Context, f probeFlags) (meter, error) {
+		return startProbe(context.WithoutCancel(ctx), k.system.Name(), r.endpoints, f.rate)
+	}
 	return r, nil
 }
 

@@ -63,10 +63,7 @@ func (o *object) members(ctx context.Context) []shownMember {
 		if name == "" {
 			continue
 		}
-		m := shownMember{Name: name, Component: component, Address: p.Status.PodIP, Process: strings.ToLower(string(p.Status.Phase))}
-		if p.Spec.Hostname != "" && p.Spec.Subdomain != "" {
-			m.Address = p.Spec.Hostname + "." + p.Spec.Subdomain + "." + p.Namespace + ".svc"
-		}
+		m := shownMember{Name: name, Component: component, Address: addressOf(p), Process: strings.ToLower(string(p.Status.Phase))}
 		for _, c := range p.Spec.Containers {
 			for _, port := range c.Ports {
 				if c.Name != component || port.Name == "" {

@@ -1,24 +1,30 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/operator"
+	"theseus.dev/probe"
+	"theseus.dev/probe/remote"
 	"theseus.dev/system"
 )
 
-// tunnelNote is what a verdict over tunnels says of itself.
-const tunnelNote = "what clients inside of the cluster see: each request went through a tunnel of the API server and the kubelet, which is part of its latency, " +
-	"and which breaks with its pod"
-
-// reach leads to the members through tunnels, by their names.
+// reach measures from a pod beside the members.
 func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 	pods, err := o.memberPods(ctx)
 	if err != nil {
@@ -29,17 +35,25 @@ func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reach{dial: o.tunnels().dial, resources: o.volumes, same: "names and volumes", note: tunnelNote}
+	r := &reach{resources: o.volumes, same: "names and volumes"}
 	for i := range pods {
-		member, container := operator.MemberOf(&pods[i])
-		if container == c.Name() {
-			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", member, portOf(&pods[i], c, port)))
+		if _, container := operator.MemberOf(&pods[i]); container == c.Name() {
+			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", addressOf(&pods[i]), portOf(&pods[i], c, port)))
 		}
 	}
 	if slices.Sort(r.endpoints); len(r.endpoints) == 0 {
 		return nil, inputNext("look why: "+o.command("status", k.name), "%s has no members that run", k.name)
 	}
+	r.start = func(ctx context.Context, f probeFlags) (meter, error) { return o.measure(ctx, r.endpoints, f) }
 	return r, nil
+}
+
+// addressOf is the name by which pods of the same namespace reach a pod, which stays when the pod is another one; else its address now.
+func addressOf(p *corev1.Pod) string {
+	if p.Spec.Hostname != "" && p.Spec.Subdomain != "" {
+		return p.Spec.Hostname + "." + p.Spec.Subdomain + "." + p.Namespace + ".svc"
+	}
+	return p.Status.PodIP
 }
 
 // portOf is the number of a port: as the pod names it, or as the System does.
@@ -88,4 +102,171 @@ func (o *object) claimsOf(ctx context.Context, pod *corev1.Pod) (string, error) 
 		out = append(out, v.PersistentVolumeClaim.ClaimName+" "+string(c.UID))
 	}
 	return strings.Join(out, ", "), nil
+}
+
+// A probe in Kubernetes is a Job with one pod. The command that started it tells it what the operator does, through a port-forward, and takes its result the
+// same way. When the command is gone, the probe ends by itself, and Kubernetes removes the Job.
+
+const (
+	probeName = "theseus-probe"
+	// controlPort is listened at on the pod's loopback address: who may forward a port of the pod may speak to it.
+	controlPort = 9911
+	// probeKept is for how many seconds a Job that ended by itself stays, for its log.
+	probeKept = 600
+	// startsWithin is how long a pod that has no reason not to start is waited for.
+	startsWithin = 2 * time.Minute
+)
+
+// measure starts a probe in a pod.
+func (o *object) measure(ctx context.Context, endpoints []string, f probeFlags) (meter, error) {
+	image, err := o.ownImage(ctx, f.image)
+	if err != nil {
+		return nil, err
+	}
+	job := probeJob(o.key, image, endpoints, f)
+	if err := o.written(o.api.Create(ctx, job, client.FieldOwner(fieldManager))); err != nil {
+		return nil, err
+	}
+	m := &elsewhere{remove: func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+		defer cancel()
+		err := o.api.Delete(ctx, job, client.Preconditions{UID: &job.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if client.IgnoreNotFound(err) != nil {
+			o.talkf("Job %s is left, and ends by itself: %v", job.Name, o.problem(err))
+		}
+	}}
+	o.talkf("starting the probe, Job %s in %s", job.Name, image)
+	pod, err := o.probePod(ctx, job)
+	if err == nil {
+		m.Conductor = remote.Conduct(context.WithoutCancel(ctx), o.clientOf(pod), "http://"+probeName, abandonedAfter)
+		err = m.begun(ctx)
+	}
+	if err != nil {
+		m.remove()
+		return nil, err
+	}
+	return m, nil
+}
+
+// elsewhere is a probe in a pod.
+type elsewhere struct {
+	*remote.Conductor
+	remove  func()
+	removed bool
+}
+
+func (m *elsewhere) begun(ctx context.Context) error {
+	select {
+	case <-m.Sending():
+		return nil
+	case <-m.Ended():
+		_, err := m.Conductor.Stop()
+		return fmt.Errorf("start the probe: %w", err)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stop takes the pod away when its result is here.
+func (m *elsewhere) Stop() (*probe.Result, error) {
+	r, err := m.Conductor.Stop()
+	if !m.removed {
+		m.removed = true
+		m.remove()
+	}
+	return r, err
+}
+
+// clientOf speaks HTTP to a pod, whatever host is asked for.
+func (n *namespace) clientOf(pod string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return n.forward(ctx, pod, controlPort) }}}
+}
+
+// ownImage is the image to measure with.
+func (o *object) ownImage(ctx context.Context, asked string) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	pods := &corev1.PodList{}
+	err := o.api.List(ctx, pods, client.MatchingLabels{"app.kubernetes.io/name": "theseus"})
+	if err != nil && !apierrors.IsForbidden(err) {
+		return "", o.problem(err)
+	}
+	for i := range pods.Items {
+		for _, c := range pods.Items[i].Spec.Containers {
+			if c.Name == "theseus" {
+				return c.Image, nil
+			}
+		}
+	}
+	return "", inputNext("name it: "+o.command("probe", o.key.Name, "--image", "IMAGE"), "--image: the image of the operator cannot be seen%s, and the probe needs one", because(err))
+}
+
+func because(err error) string {
+	if err == nil {
+		return ""
+	}
+	return " (" + err.Error() + ")"
+}
+
+// probeJob is made of what the restricted Pod Security Standard asks for, so that any namespace takes it.
+func probeJob(of client.ObjectKey, image string, endpoints []string, f probeFlags) *batchv1.Job {
+	no, yes, retries, kept, user := false, true, int32(0), int32(probeKept), int64(65532)
+	labels := map[string]string{"app.kubernetes.io/name": probeName, "app.kubernetes.io/managed-by": fieldManager}
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: of.Namespace, GenerateName: probeName + "-", Labels: labels},
+		Spec: batchv1.JobSpec{BackoffLimit: &retries, TTLSecondsAfterFinished: &kept, Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: labels},
+			Spec: corev1.PodSpec{
+				RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+				SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+				Containers: []corev1.Container{{
+					Name: "probe", Image: image, Command: []string{"/theseus"},
+					Args: []string{"probe", "--system", f.system, "--endpoints", strings.Join(endpoints, ","), "--rate", fmt.Sprint(f.rate),
+						"--control", fmt.Sprintf("127.0.0.1:%d", controlPort)},
+					Resources:                corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("100m"), corev1.ResourceMemory: quantity.MustParse("64Mi")}},
+					SecurityContext:          &corev1.SecurityContext{AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+					TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+				}},
+			},
+		}},
+	}
+}
+
+// probePod waits until the pod of a Job runs. What keeps it from that is said, and given up on where nothing changes.
+func (o *object) probePod(ctx context.Context, job *batchv1.Job) (string, error) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	since, said := time.Now(), ""
+	for {
+		pods := &corev1.PodList{}
+		err := o.api.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
+		if err != nil && !passing(err) {
+			return "", o.problem(err)
+		}
+		state := cmp.Or(because(err), "it has no pod yet")
+		if len(pods.Items) > 0 {
+			pod := &pods.Items[0]
+			if state = ""; pod.Status.Phase != corev1.PodRunning {
+				state = cmp.Or(operator.Hindrance(pod), strings.ToLower(string(pod.Status.Phase)))
+			}
+			switch {
+			case state == "":
+				return pod.Name, nil
+			case pod.Status.Phase == corev1.PodFailed:
+				return "", &exitError{code: exitFailed, err: fmt.Errorf("the probe ended at once: %s", state)}
+			}
+		}
+		if state != said {
+			since, said = time.Now(), state
+		}
+		if time.Since(since) > startsWithin {
+			return "", &exitError{code: exitFailed, err: fmt.Errorf("the probe does not start: %s", state), next: "name an image that the nodes can pull: --image"}
+		}
+		select {
+		case <-ctx.Done():
+			return "", errors.New("the probe was ended before it began")
+		case <-t.C:
+		}
+	}
 }

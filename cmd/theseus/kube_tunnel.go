@@ -3,69 +3,19 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
 	"k8s.io/streaming/pkg/httpstream"
-
-	"theseus.dev/operator"
 )
 
-// tunnels lead to ports of members, through the API server and the kubelets: what kubectl port-forward does, without a port here. Each connection
-// has a tunnel of its own, as a connection to the pod would be. With one tunnel for several, what ends one would end them all: the pod that is
-// another one since, or a port where nobody listens yet.
-type tunnels struct {
-	pods func(context.Context) ([]corev1.Pod, error)
-	open func(ctx context.Context, pod string, port int) (net.Conn, error)
-}
-
-func (o *object) tunnels() *tunnels { return &tunnels{pods: o.memberPods, open: o.forward} }
-
-// dial connects to a member by its name and port. It may be called from several goroutines.
-func (t *tunnels) dial(ctx context.Context, address string) (net.Conn, error) {
-	member, text, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	port, err := strconv.Atoi(text)
-	if err != nil {
-		return nil, err
-	}
-	pod, err := t.podOf(ctx, member)
-	if err != nil {
-		return nil, err
-	}
-	c, err := t.open(ctx, pod, port)
-	if err != nil {
-		return nil, fmt.Errorf("tunnel to port %d of pod %s: %w", port, pod, err)
-	}
-	return c, nil
-}
-
-// podOf is the pod that is a member now.
-func (t *tunnels) podOf(ctx context.Context, member string) (string, error) {
-	pods, err := t.pods(ctx)
-	if err != nil {
-		return "", err
-	}
-	i := slices.IndexFunc(pods, func(p corev1.Pod) bool {
-		name, _ := operator.MemberOf(&p)
-		return name == member && p.Status.Phase == corev1.PodRunning
-	})
-	if i < 0 {
-		return "", fmt.Errorf("member %s has no pod that runs", member)
-	}
-	return pods[i].Name, nil
-}
-
-// forward connects to a port of a pod. That nobody listens there is seen by the connection's end, not by an error here.
+// forward connects to a port of a pod, through the API server and its kubelet: what kubectl port-forward does, without a port here. Each connection has a
+// tunnel of its own: what ends one ends no other. That nobody listens there is seen by the connection's end, not by an error here.
 func (n *namespace) forward(ctx context.Context, pod string, port int) (net.Conn, error) {
 	dialer, err := n.upgrader(pod)
 	if err != nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,42 +13,12 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/streaming/pkg/httpstream"
 	spdystream "k8s.io/streaming/pkg/httpstream/spdy"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 )
-
-func memberPod(name, member string, phase corev1.PodPhase) corev1.Pod {
-	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: name, Annotations: map[string]string{"theseus.dev/member": member},
-		Labels: map[string]string{"theseus.dev/cluster": "si", "theseus.dev/component": "standin"}}, Status: corev1.PodStatus{Phase: phase}}
-}
-
-// TestTunnels: each connection goes to the pod that is the member then.
-func TestTunnels(t *testing.T) {
-	pods := []corev1.Pod{memberPod("waits", "a", corev1.PodPending), memberPod("old", "a", corev1.PodRunning), memberPod("b", "b", corev1.PodRunning)}
-	open := func(_ context.Context, pod string, port int) (net.Conn, error) {
-		return nil, fmt.Errorf("port %d of %s", port, pod) // as good as a connection: it says where to
-	}
-	ts := &tunnels{pods: func(context.Context) ([]corev1.Pod, error) { return pods, nil }, open: open}
-	for _, want := range []struct{ address, said string }{
-		{"a:1", "tunnel to port 1 of pod old: port 1 of old"},
-		{"b:2", "tunnel to port 2 of pod b: port 2 of b"},
-		{"c:1", "member c has no pod that runs"},
-		{"a:x", `strconv.Atoi: parsing "x": invalid syntax`},
-	} {
-		if _, err := ts.dial(t.Context(), want.address); err == nil || err.Error() != want.said {
-			t.Errorf("%s: got %v, want %s", want.address, err, want.said)
-		}
-	}
-	pods = []corev1.Pod{memberPod("new", "a", corev1.PodRunning)}
-	if _, err := ts.dial(t.Context(), "a:1"); err == nil || !strings.Contains(err.Error(), "pod new") {
-		t.Errorf("after the pod is another one: %v", err)
-	}
-}
 
 // kubelet is the other end of a port-forward: it connects to ports of this machine. Those that are not it refuses, as a kubelet says it.
 func kubelet(t *testing.T) *namespace {
@@ -167,30 +136,5 @@ func TestForwardGivesUp(t *testing.T) {
 	}()
 	if c, err := (&namespace{name: "prod", pods: clients, config: config}).forward(ctx, "p", 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, %v; want that it was given up", c, err)
-	}
-}
-
-// TestReach: members are called by their names, at the ports that their pods name.
-func TestReach(t *testing.T) {
-	named, claimed := memberPod("p0", "si-standin-0", corev1.PodRunning), memberPod("p1", "si-standin-1", corev1.PodRunning)
-	named.Spec.Containers = []corev1.Container{{Name: "standin", Ports: []corev1.ContainerPort{{Name: "client", ContainerPort: 4321}}}}
-	claimed.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-1"}}}}
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "data-1", UID: "u1"}}
-	w := newTown(t, interceptor.Funcs{}, applied(t, running("1.0.0")), &claimed, &named, claim)
-	k := w.opened(t, "si")
-	r, err := k.at.reach(t.Context(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := k.system.Components()[0].API().Ports["client"]
-	if len(r.endpoints) != 2 || r.endpoints[0] != "http://si-standin-0:4321" || !strings.HasPrefix(r.endpoints[1], "http://si-standin-1:") || number == 0 {
-		t.Errorf("the endpoints are %q", r.endpoints)
-	}
-	if r.dial == nil || r.note == "" {
-		t.Error("the members are reached without tunnels, or the verdict does not say so")
-	}
-	got, err := r.resources(t.Context())
-	if err != nil || len(got) != 2 || got[1] != (resource{name: "si-standin-1", data: "data-1 u1"}) {
-		t.Errorf("got %+v, %v; want the second member's volume", got, err)
 	}
 }

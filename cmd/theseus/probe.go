@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"theseus.dev/probe"
 	"theseus.dev/probe/etcd"
+	"theseus.dev/probe/remote"
 )
 
 type probeFlags struct {
@@ -22,6 +24,8 @@ type probeFlags struct {
 	settle    time.Duration
 	profile   string
 	dir       string
+	image     string
+	control   string
 }
 
 func newProbe(a *app) *cobra.Command {
@@ -36,8 +40,10 @@ With the name of a cluster the probe measures a baseline, waits for an attempt
 to begin and to end (start it from another terminal), measures for a while
 longer, and judges. With --endpoints it measures any system for --duration.
 
-Members in Kubernetes are reached through the API server, as by kubectl
-port-forward: latency includes that tunnel, and the verdict says so.`,
+A cluster in Kubernetes is measured by a pod beside it, in the image of the
+operator: what it sees is what clients inside see. This command tells it what
+the operator does, fetches its result and takes the pod away. With --endpoints
+the probe is here, wherever the system is.`,
 		Example: `  theseus probe kv --rate 1000 --out verdict/
   theseus probe kv --context lab --namespace prod
   theseus probe --system etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --duration 1m`,
@@ -54,6 +60,11 @@ port-forward: latency includes that tunnel, and the verdict says so.`,
 	fl.DurationVar(&f.settle, "settle", 10*time.Second, "how long to measure after the end")
 	fl.StringVar(&f.profile, "profile", "quick", "what counts as enough evidence: quick, full")
 	fl.StringVar(&f.dir, "out", "verdict", "folder for verdict.json and report.html")
+	fl.StringVar(&f.image, "image", "", "image of Theseus for the pod that measures in Kubernetes (default that of the operator)")
+	fl.StringVar(&f.control, "control", "", "address on which a command elsewhere says what the upgrade does, and fetches the result")
+	if err := fl.MarkHidden("control"); err != nil {
+		panic(err) // it is defined above
+	}
 	return c
 }
 
@@ -68,36 +79,80 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 	if len(args) == 1 {
 		return a.probeCluster(ctx, args[0], profile, f)
 	}
+	if f.control != "" {
+		return a.serveProbe(ctx, f)
+	}
 	if len(f.endpoints) == 0 || f.duration <= 0 {
 		return inputErrorf("give the name of a cluster, or --endpoints with --duration")
 	}
-	m, err := startProbe(ctx, f.system, etcd.Options{Endpoints: f.endpoints}, f.rate)
+	m, err := startProbe(ctx, f.system, f.endpoints, f.rate)
 	if err != nil {
 		return err
 	}
-	m.wait(ctx, f.duration)
+	wait(ctx, m, f.duration)
 	return a.judge(m, profile, probe.Facts{}, f.dir)
 }
 
-// measuring is a probe that runs.
+// abandonedAfter is how long a probe in a pod goes on without hearing of the command that started it, and that command without hearing of the pod.
+const abandonedAfter = 2 * time.Minute
+
+// serveProbe is the probe in a pod.
+func (a *app) serveProbe(ctx context.Context, f probeFlags) error {
+	p, d, err := newProbeOf(f.system, f.endpoints, f.rate)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	l, err := net.Listen("tcp", f.control)
+	if err != nil {
+		return inputErrorf("--control %s: %w", f.control, err)
+	}
+	a.talkf("measuring %s until a command takes the result, or is not heard of for %s", strings.Join(f.endpoints, ", "), abandonedAfter)
+	if err := remote.Serve(ctx, l, p, abandonedAfter); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// meter is a probe that runs, here or in a pod.
+type meter interface {
+	Mark(w probe.Window, label string)
+	Step(text string)
+	// Ended is closed when it does not measure any more.
+	Ended() <-chan struct{}
+	// Stop ends the sending and waits until the ledger is read back.
+	Stop() (*probe.Result, error)
+}
+
+// measuring is a probe in this process.
 type measuring struct {
 	*probe.Probe
-	driver probe.Driver
 	result *probe.Result
 	err    error
 	ended  chan struct{}
 }
 
-func startProbe(ctx context.Context, system string, at etcd.Options, rate float64) (*measuring, error) {
-	d, err := newDriver(system, at)
+func newProbeOf(system string, endpoints []string, rate float64) (*probe.Probe, probe.Driver, error) {
+	if system != "etcd" {
+		return nil, nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", system)
+	}
+	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50})
 	if err != nil {
-		return nil, err
+		return nil, nil, inputError(err)
 	}
 	p, err := probe.New(d, probe.Options{Rate: rate})
 	if err != nil {
-		return nil, inputError(err)
+		return nil, nil, inputError(errors.Join(err, d.Close()))
 	}
-	m := &measuring{Probe: p, driver: d, ended: make(chan struct{})}
+	return p, d, nil
+}
+
+func startProbe(ctx context.Context, system string, endpoints []string, rate float64) (*measuring, error) {
+	p, d, err := newProbeOf(system, endpoints, rate)
+	if err != nil {
+		return nil, err
+	}
+	m := &measuring{Probe: p, ended: make(chan struct{})}
 	go func() {
 		defer close(m.ended)
 		defer d.Close()
@@ -111,36 +166,28 @@ func startProbe(ctx context.Context, system string, at etcd.Options, rate float6
 	return m, nil
 }
 
-func newDriver(system string, at etcd.Options) (probe.Driver, error) {
-	if system != "etcd" {
-		return nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", system)
-	}
-	at.FreshEvery = 50
-	d, err := etcd.New(at)
-	return d, inputError(err)
+func (m *measuring) Ended() <-chan struct{} { return m.ended }
+
+func (m *measuring) Stop() (*probe.Result, error) {
+	m.Probe.Stop()
+	<-m.ended
+	return m.result, m.err
 }
 
-// wait lets the probe measure for a while.
-func (m *measuring) wait(ctx context.Context, d time.Duration) {
+// wait lets a probe measure for a while.
+func wait(ctx context.Context, m meter, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
-	case <-m.ended:
+	case <-m.Ended():
 	}
 }
 
-// stop ends the sending and waits until the ledger is read back.
-func (m *measuring) stop() (*probe.Result, error) {
-	m.Stop()
-	<-m.ended
-	return m.result, m.err
-}
-
 // judge ends a probe, writes the verdict and prints its line. Anything but pass is a failure.
-func (a *app) judge(m *measuring, p probe.Profile, facts probe.Facts, dir string) error {
-	r, err := m.stop()
+func (a *app) judge(m meter, p probe.Profile, facts probe.Facts, dir string) error {
+	r, err := m.Stop()
 	if err != nil {
 		return err
 	}
@@ -185,22 +232,20 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	if err != nil {
 		return err
 	}
-	m, err := startProbe(context.WithoutCancel(ctx), k.system.Name(), etcd.Options{Endpoints: r.endpoints, Dial: r.dial}, f.rate)
+	f.system = k.system.Name()
+	m, err := r.start(ctx, f)
 	if err != nil {
 		return err
 	}
-	if r.note != "" {
-		profile.DoesNotShow = append(slices.Clone(profile.DoesNotShow), r.note)
-		a.talkf("this does not show %s", r.note)
-	}
+	defer func() { _, _ = m.Stop() }() // where it is not judged
 	a.talkf("measuring %s at %g requests/s; start an upgrade from another terminal when the baseline is long enough", name, f.rate)
-	m.wait(ctx, f.baseline)
+	wait(ctx, m, f.baseline)
 	a.talkf("the baseline is measured; waiting for an attempt")
 	if err := a.followAttempt(ctx, m, k, f.duration); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
 	m.Mark(probe.Settle, "after")
-	m.wait(ctx, f.settle)
+	wait(ctx, m, f.settle)
 	facts, err := k.facts(context.WithoutCancel(ctx), r, before)
 	if err != nil {
 		return err
@@ -220,7 +265,7 @@ func (k *opened) plain() error {
 }
 
 // followAttempt marks the windows of attempts as the journal shows them, until one that began has ended.
-func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most time.Duration) error {
+func (a *app) followAttempt(ctx context.Context, m meter, k *opened, most time.Duration) error {
 	var over <-chan time.Time
 	if most > 0 {
 		t := time.NewTimer(most)
@@ -237,6 +282,8 @@ func (a *app) followAttempt(ctx context.Context, m *measuring, k *opened, most t
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-over:
+			return nil
+		case <-m.Ended():
 			return nil
 		case <-tick.C:
 		}

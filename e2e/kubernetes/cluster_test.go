@@ -53,6 +53,10 @@ func newCluster(t *testing.T) *cluster {
 	t.Cleanup(func() {
 		must(t, c.CoreV1().Namespaces().Delete(context.Background(), ns.Name, metav1.DeleteOptions{}))
 	})
+	c.eventually("pods may be made", func(ctx context.Context) error { // a controller makes this, some time after the namespace
+		_, err := c.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
+		return err
+	})
 	return c
 }
 

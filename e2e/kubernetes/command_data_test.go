@@ -3,7 +3,9 @@
 package kubernetes
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,7 +53,7 @@ func TestCommandData(t *testing.T) {
 
 	p.exits(1, "restore", "kv2.yaml", "--from", strings.Replace(b.Status.Name, "kv/", "kv9/", 1), "--url", "file:///backups").says("there is no such backup", "theseus down kv2 --delete-data")
 	p.exits(0, "down", "kv2", "--delete-data", "--yes").prints("kv2 is deleted")
-	p.exits(0, "restore", "kv2.yaml", "--from", b.Name).prints("kv2 runs "+versions["3.6"]+", 3 of 3").says("3 of 3 volumes of Cluster kv2 are filled", "may be missing")
+	p.exits(0, "restore", "kv2.yaml", "--from", b.Name).prints("kv2 runs "+versions["3.6"]+", 3 of 3").says("the volumes of Cluster kv2 have the data of "+b.Status.Name, "may be missing")
 	for i := range 20 {
 		if got := c.read("kv2-etcd-1", fmt.Sprintf("key-%d", i)); got != fmt.Sprintf("value-%d", i) {
 			t.Errorf("key-%d of the new cluster is %q", i, got)
@@ -67,21 +69,31 @@ func (p *person) restores() int {
 	return len(list.Items)
 }
 
-// probed measures an upgrade through tunnels: what was acknowledged is there.
+// probed measures an upgrade from a pod beside the members: what was acknowledged is there, and the pod is not, afterwards.
 func (p *person) probed(to string) {
 	t := p.c.t
 	t.Helper()
-	cmd, out, talk := p.start(program(t), "probe", "kv", "--baseline", "3s", "--settle", "3s", "--out", "verdict", "--json")
+	p.exits(2, "probe", "kv", "--rate", "0").says("--rate 0")
+	p.exits(1, "probe", "kv", "--image", "lab.test/none:1").says("the probe does not start", "--image")
+	cmd, out, talk := p.start(program(t), "probe", "kv", "--baseline", "6s", "--settle", "6s", "--out", "verdict", "--json")
+	p.c.eventually("the probe measures", func(context.Context) error {
+		if !strings.Contains(talk.String(), "start an upgrade") {
+			return errors.New(talk.String())
+		}
+		return nil
+	})
 	p.exits(0, "upgrade", "kv", "--to", to)
 	_ = cmd.Wait()
 	verdict := struct {
-		Profile struct {
-			DoesNotShow []string `json:"doesNotShow"`
-		} `json:"profile"`
-		Facts struct {
+		Outcome, Level string
+		Facts          struct {
 			SameResources struct{ Outcome, Why string } `json:"sameResources"`
 		} `json:"facts"`
 		Result struct {
+			Windows []struct {
+				Window   string
+				Requests int64
+			} `json:"windows"`
 			Ledger struct {
 				Acked, Lost, Wrong, Stale, KeepsakesGone int64
 			} `json:"ledger"`
@@ -95,8 +107,12 @@ func (p *person) probed(to string) {
 	if l.Acked == 0 || l.Lost+l.Wrong+l.Stale+l.KeepsakesGone > 0 || verdict.Facts.SameResources.Outcome != "pass" {
 		t.Errorf("the ledger is %+v, and %+v", l, verdict.Facts.SameResources)
 	}
-	if last := verdict.Profile.DoesNotShow[len(verdict.Profile.DoesNotShow)-1]; !strings.Contains(last, "tunnel") {
-		t.Errorf("the verdict does not say that it was measured through a tunnel: %s", last)
+	t.Logf("%s at %s", verdict.Outcome, verdict.Level)
+	if windows := verdict.Result.Windows; len(windows) < 3 || windows[1].Window != "upgrade" || windows[1].Requests == 0 || verdict.Level == "" {
+		t.Errorf("the windows are %+v, the level %q", windows, verdict.Level)
+	}
+	if jobs := p.c.mustKubectl("", "get", "jobs", "--selector=app.kubernetes.io/name=theseus-probe", "--output=name"); strings.TrimSpace(jobs) != "" {
+		t.Errorf("the probe left %s", jobs)
 	}
 	_, err := os.Stat(filepath.Join(p.dir, "verdict", "report.html"))
 	must(t, err)

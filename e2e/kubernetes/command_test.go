@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -98,14 +99,32 @@ func (w told) has(text, stream string, patterns []string) told {
 	return w
 }
 
-func (p *person) start(program string, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
+func (p *person) start(program string, args ...string) (cmd *exec.Cmd, out *bytes.Buffer, talk *paper) {
 	p.c.t.Helper()
-	var out, talk bytes.Buffer
-	cmd := exec.Command(program, append(args, "--namespace", p.c.namespace)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, &out, &talk
+	out, talk = &bytes.Buffer{}, &paper{}
+	cmd = exec.Command(program, append(args, "--namespace", p.c.namespace)...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = p.dir, out, talk
 	cmd.Env = append(os.Environ(), "THESEUS_HOME="+filepath.Join(p.dir, "home"))
 	must(p.c.t, cmd.Start())
-	return cmd, &out, &talk
+	return cmd, out, talk
+}
+
+// paper is written on while it is read.
+type paper struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (p *paper) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(b)
+}
+
+func (p *paper) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.String()
 }
 
 // exits runs theseus to its end.

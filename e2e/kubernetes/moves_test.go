@@ -4,6 +4,7 @@ package kubernetes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -133,7 +134,7 @@ func (c *cluster) gone(set string) {
 	c.t.Helper()
 	c.eventually(set+" is gone", func(ctx context.Context) error {
 		if _, err := c.AppsV1().StatefulSets(c.namespace).Get(ctx, set, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there: %v", err)
+			return errors.Join(errors.New("it is there"), err)
 		}
 		claims, err := c.CoreV1().PersistentVolumeClaims(c.namespace).List(ctx, metav1.ListOptions{})
 		for _, claim := range claims.Items {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+)
+
+func memberPod(name, member string, phase corev1.PodPhase) corev1.Pod {
+	return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: name, Annotations: map[string]string{"theseus.dev/member": member},
+		Labels: map[string]string{"theseus.dev/cluster": "si", "theseus.dev/component": "standin"}}, Status: corev1.PodStatus{Phase: phase}}
+}
+
+// TestReach: members are called by their names, at the ports that their pods name.
+func TestReach(t *testing.T) {
+	named, claimed := memberPod("p0", "si-standin-0", corev1.PodRunning), memberPod("p1", "si-standin-1", corev1.PodRunning)
+	named.Spec.Hostname, named.Spec.Subdomain = "si-standin-0", "si-standin"
+	claimed.Status.PodIP = "10.1.2.3"
+	named.Spec.Containers = []corev1.Container{{Name: "standin", Ports: []corev1.ContainerPort{{Name: "client", ContainerPort: 4321}}}}
+	claimed.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data-1"}}}}
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "data-1", UID: "u1"}}
+	w := newTown(t, interceptor.Funcs{}, applied(t, running("1.0.0")), &claimed, &named, claim)
+	k := w.opened(t, "si")
+	r, err := k.at.reach(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := k.system.Components()[0].API().Ports["client"]
+	if len(r.endpoints) != 2 || !strings.HasPrefix(r.endpoints[0], "http://10.1.2.3:") || r.endpoints[1] != "http://si-standin-0.si-standin.prod.svc:4321" || number == 0 {
+		t.Errorf("the endpoints are %q", r.endpoints)
+	}
+	got, err := r.resources(t.Context())
+	if err != nil || len(got) != 2 || got[1] != (resource{name: "si-standin-1", data: "data-1 u1"}) {
+		t.Errorf("got %+v, %v; want the second member's volume", got, err)
+	}
+}
+
+// TestProbeImage: the probe has the image of the operator, or the one that was asked for; where neither is known nothing is made.
+func TestProbeImage(t *testing.T) {
+	operatorPod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "theseus", Name: "o", Labels: map[string]string{"app.kubernetes.io/name": "theseus"}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy", Image: "other"}, {Name: "theseus", Image: "registry.example.com/theseus:1"}}}}
+	forbidden := interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	}}
+	for _, tt := range []struct {
+		what, asked, want string
+		funcs             interceptor.Funcs
+	}{
+		{what: "seen", want: "registry.example.com/theseus:1"},
+		{what: "asked", asked: "mine:2", want: "mine:2"},
+		{what: "forbidden", funcs: forbidden},
+	} {
+		w := newTown(t, tt.funcs, operatorPod)
+		got, err := w.object("si").ownImage(t.Context(), tt.asked)
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s: got %q, %v; want %q", tt.what, got, err, tt.want)
+		}
+		if err != nil && codeOf(err) != exitInput {
+			t.Errorf("%s: exit code %d, want %d", tt.what, codeOf(err), exitInput)
+		}
+	}
+}
+
+// TestProbeThatCannotStart: the pod's own reason is told, and no Job is left.
+func TestProbeThatCannotStart(t *testing.T) {
+	w := newTown(t, interceptor.Funcs{Create: func(ctx context.Context, api client.WithWatch, o client.Object, options ...client.CreateOption) error {
+		err := api.Create(ctx, o, options...)
+		ended := corev1.ContainerStateTerminated{ExitCode: 2, Message: "unknown flag: --control"}
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "probe-x", Labels: map[string]string{batchv1.JobNameLabel: o.GetName()}},
+			Status: corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: []corev1.ContainerStatus{{Name: "probe", State: corev1.ContainerState{Terminated: &ended}}}}}
+		if err == nil {
+			err = api.Create(ctx, pod)
+		}
+		return err
+	}})
+	_, err := w.object("si").measure(t.Context(), []string{"http://a:1"}, probeFlags{system: "etcd", rate: 10, image: "old:1"})
+	if codeOf(err) != exitFailed || !strings.Contains(err.Error(), "exit code 2: unknown flag: --control") {
+		t.Errorf("got %v, want the end of the pod", err)
+	}
+	jobs := &batchv1.JobList{}
+	if err := w.api.List(t.Context(), jobs); err != nil || len(jobs.Items) > 0 {
+		t.Errorf("%d Jobs are left, %v", len(jobs.Items), err)
+	}
+}
