@@ -81,7 +81,18 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 
 // toolsFrom is the init container that brings this program into a pod.
 func toolsFrom(image string) corev1.Container {
-	return corev1.Container{Name: toolsContainer, Image: image, Command: []string{"/theseus", CopyCommand, toolsProgram}, VolumeMounts: toolsMounted()}
+	c := ownContainer(image)
+	c.Name, c.Command, c.VolumeMounts = toolsContainer, []string{"/theseus", CopyCommand, toolsProgram}, toolsMounted()
+	return c
+}
+
+// ownContainer asks for no rights, as the restricted Pod Security Standard wants it of each container. As whom it runs is for the pod to say: that of the
+// members, whose files it may have to read.
+func ownContainer(image string) corev1.Container {
+	no, yes := false, true
+	return corev1.Container{Image: image, SecurityContext: &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}}
 }
 
 // toolsHeld is a container that does the same for those that come after it in its pod: the kubelet starts one container after the other, and the next

@@ -25,14 +25,17 @@ func Waiting(c *v1alpha1.Cluster) []v1alpha1.Request {
 // OfCluster selects workloads, pods and claims of a Cluster.
 func OfCluster(name string) client.MatchingLabels { return client.MatchingLabels{clusterLabel: name} }
 
-// Hindrance is what keeps a pod from running, as the pod itself says it; empty where that is nothing but time.
-func Hindrance(pod *corev1.Pod) string {
+// Hindrance is what keeps a pod from running, as the pod itself says it; empty where that is nothing but time. For good says that waiting does not help.
+func Hindrance(pod *corev1.Pod) (why string, forGood bool) {
 	for _, st := range pod.Status.ContainerStatuses {
 		if t := st.State.Terminated; t != nil {
-			return joined(ending(t), t.Message)
+			return joined(ending(t), t.Message), true
 		}
 	}
-	return cmp.Or(brokenBy(pod), pending(pod), joined(pod.Status.Reason, pod.Status.Message))
+	if why := brokenBy(pod); why != "" {
+		return why, true
+	}
+	return cmp.Or(pending(pod), joined(pod.Status.Reason, pod.Status.Message)), pod.Status.Phase == corev1.PodFailed
 }
 
 // MemberOf says which member a pod is, and which of its containers is the member's; empty where it is none.

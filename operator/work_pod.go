@@ -85,7 +85,8 @@ func filesOf(t *corev1.PodTemplateSpec) (volumes []corev1.Volume, mounts []corev
 
 // inOwnImage is a pod in the image of the operator, for what needs no program of the System's.
 func (r *Reconciler) inOwnImage(command string) (corev1.PodSpec, []string) {
-	return corev1.PodSpec{Containers: []corev1.Container{{Image: r.Image}}}, []string{"/theseus", command}
+	yes := true
+	return corev1.PodSpec{SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes}, Containers: []corev1.Container{ownContainer(r.Image)}}, []string{"/theseus", command}
 }
 
 // jobOf is the Job of a pod that has one container, with order and place added.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -233,40 +232,50 @@ func probeJob(of client.ObjectKey, image string, endpoints []string, f probeFlag
 	}
 }
 
-// probePod waits until the pod of a Job runs. What keeps it from that is said, and given up on where nothing changes.
+// probePod waits until the pod of a Job runs.
 func (o *object) probePod(ctx context.Context, job *batchv1.Job) (string, error) {
+	most := time.NewTimer(startsWithin)
+	defer most.Stop()
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
-	since, said := time.Now(), ""
 	for {
-		pods := &corev1.PodList{}
-		err := o.api.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
-		if err != nil && !passing(err) {
-			return "", o.problem(err)
-		}
-		state := cmp.Or(because(err), "it has no pod yet")
-		if len(pods.Items) > 0 {
-			pod := &pods.Items[0]
-			if state = ""; pod.Status.Phase != corev1.PodRunning {
-				state = cmp.Or(operator.Hindrance(pod), strings.ToLower(string(pod.Status.Phase)))
-			}
-			switch {
-			case state == "":
-				return pod.Name, nil
-			case pod.Status.Phase == corev1.PodFailed:
-				return "", &exitError{code: exitFailed, err: fmt.Errorf("the probe ended at once: %s", state)}
-			}
-		}
-		if state != said {
-			since, said = time.Now(), state
-		}
-		if time.Since(since) > startsWithin {
-			return "", &exitError{code: exitFailed, err: fmt.Errorf("the probe does not start: %s", state), next: "name an image that the nodes can pull: --image"}
+		pod, why, forGood, err := o.probeState(ctx, job)
+		switch {
+		case err != nil:
+			return "", err
+		case why == "":
+			return pod, nil
+		case forGood:
+			return "", notStarted(why)
 		}
 		select {
 		case <-ctx.Done():
-			return "", errors.New("the probe was ended before it began")
+			return "", &exitError{code: exitFailed, err: fmt.Errorf("nothing was measured; the probe was still waiting: %s", why)}
+		case <-most.C:
+			return "", notStarted(why)
 		case <-t.C:
 		}
 	}
+}
+
+func notStarted(why string) error {
+	return &exitError{code: exitFailed, err: fmt.Errorf("the probe does not start: %s", why), next: "name an image of this release that the nodes can pull: --image"}
+}
+
+// probeState is the pod of a Job, or why it does not run.
+func (o *object) probeState(ctx context.Context, job *batchv1.Job) (pod, why string, forGood bool, err error) {
+	pods := &corev1.PodList{}
+	err = o.api.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name})
+	switch {
+	case err != nil && passing(err):
+		return "", err.Error(), false, nil
+	case err != nil:
+		return "", "", false, o.problem(err)
+	case len(pods.Items) == 0:
+		return "", "it has no pod yet", false, nil
+	case pods.Items[0].Status.Phase == corev1.PodRunning:
+		return pods.Items[0].Name, "", false, nil
+	}
+	why, forGood = operator.Hindrance(&pods.Items[0])
+	return "", cmp.Or(why, "its pod is "+strings.ToLower(string(pods.Items[0].Status.Phase))), forGood, nil
 }

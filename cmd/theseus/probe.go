@@ -94,7 +94,7 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 }
 
 // abandonedAfter is how long a probe in a pod goes on without hearing of the command that started it, and that command without hearing of the pod.
-const abandonedAfter = 2 * time.Minute
+const abandonedAfter = 5 * time.Minute
 
 // serveProbe is the probe in a pod.
 func (a *app) serveProbe(ctx context.Context, f probeFlags) error {

@@ -36,9 +36,11 @@ spec:
       tls: {client: {ca: /etc/kv/ca.crt, cert: /etc/kv/tls.crt, key: /etc/kv/tls.key, secret: theseus}}
       pod:
         spec:
+          securityContext: {runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000, seccompProfile: {type: RuntimeDefault}}
           volumes: [{name: tls, secret: {secretName: members}}]
           containers:
           - name: etcd
+            securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
             volumeMounts: [{name: tls, mountPath: /etc/kv}]
             readinessProbe: {$patch: replace, tcpSocket: {port: client}, periodSeconds: 2}
   backup: {url: "file:///backups", claim: backups}
@@ -46,7 +48,7 @@ spec:
 `
 
 // TestEtcdTLS upgrades an etcd that asks who speaks to it. The backup before the hop needs a certificate as well. While the secret is wrong nothing is
-// disrupted; when it is right again the attempt goes on.
+// disrupted; when it is right again the attempt goes on. Its namespace takes only pods of the restricted Pod Security Standard, Theseus' own too.
 func TestEtcdTLS(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -55,6 +57,7 @@ func TestEtcdTLS(t *testing.T) {
 	loadEtcd(t, versions["3.5"])
 	loadEtcd(t, versions["3.6"])
 	c.installCRDs()
+	c.mustKubectl("", "label", "namespace", c.namespace, "pod-security.kubernetes.io/enforce=restricted")
 	c.startOperator()
 	c.apply(backupClaim)
 	files := certificate(t, "*.kv-etcd."+c.namespace+".svc")
