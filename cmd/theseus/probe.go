@@ -54,7 +54,7 @@ the probe is here, wherever the system is.`,
 	fl := c.Flags()
 	fl.StringSliceVar(&f.endpoints, "endpoints", nil, "addresses of a system that Theseus does not run")
 	fl.StringVar(&f.system, "system", "etcd", "what the endpoints are; drivers: etcd")
-	fl.Float64Var(&f.rate, "rate", 100, "requests a second")
+	fl.Float64Var(&f.rate, "rate", 200, "requests a second")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time (with --endpoints: required)")
 	fl.DurationVar(&f.baseline, "baseline", 10*time.Second, "how long to measure before the upgrade counts as begun")
 	fl.DurationVar(&f.settle, "settle", 10*time.Second, "how long to measure after the end")
