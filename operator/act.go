@@ -148,9 +148,13 @@ func (p *Platform) takeDown(ctx context.Context, pod *corev1.Pod) error {
 		}
 	}
 	ours := workloadName(p.Key.Name, pod.Labels[componentLabel])
-	if names := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
+	names, err := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
 		return b.Name != ours && b.Status.DisruptionsAllowed < left
-	}); len(names) > 0 {
+	})
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", pod.Name, err) // what nobody knows permits nothing
+	}
+	if len(names) > 0 {
 		return p.refused(pod, fmt.Sprintf("all %d members go at once, and PodDisruptionBudget %s does not allow that", left, strings.Join(names, ", ")))
 	}
 	delete(p.blocked, string(pod.UID))
@@ -178,13 +182,14 @@ func (p *Platform) evict(ctx context.Context, pod *corev1.Pod) error {
 // refusal names the budgets that keep a pod from being evicted.
 func (p *Platform) refusal(ctx context.Context, pod *corev1.Pod, err error) string {
 	var used []string
-	all := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
+	all, unknown := p.budgets(ctx, pod, func(b *policyv1.PodDisruptionBudget) bool {
 		if b.Status.DisruptionsAllowed == 0 {
 			used = append(used, budgetText(b))
 		}
 		return true
 	})
 	switch {
+	case unknown != nil: // the refusal itself says enough
 	case len(all) > 1:
 		return "its eviction is refused: Kubernetes evicts no pod that more than one PodDisruptionBudget selects, and these do: " + strings.Join(all, ", ")
 	case len(used) > 0:
@@ -203,10 +208,10 @@ func (p *Platform) refused(pod *corev1.Pod, why string) error {
 }
 
 // budgets names those that cover a pod and are such.
-func (p *Platform) budgets(ctx context.Context, pod *corev1.Pod, such func(*policyv1.PodDisruptionBudget) bool) (names []string) {
+func (p *Platform) budgets(ctx context.Context, pod *corev1.Pod, such func(*policyv1.PodDisruptionBudget) bool) (names []string, err error) {
 	list := &policyv1.PodDisruptionBudgetList{}
-	if p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)) != nil {
-		return nil
+	if err := p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace)); err != nil {
+		return nil, fmt.Errorf("list PodDisruptionBudgets: %w", err)
 	}
 	for i := range list.Items {
 		b := &list.Items[i]
@@ -215,7 +220,7 @@ func (p *Platform) budgets(ctx context.Context, pod *corev1.Pod, such func(*poli
 			names = append(names, budgetText(b))
 		}
 	}
-	return names
+	return names, nil
 }
 
 func budgetText(b *policyv1.PodDisruptionBudget) string {

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	kubernetesfake "k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -204,6 +205,44 @@ func TestTakeDown(t *testing.T) {
 		if gone != (test.want == "") {
 			t.Errorf("budget %s allows %d: the pod is gone: %v", test.budget.Name, test.budget.Status.DisruptionsAllowed, gone)
 		}
+	}
+}
+
+// Members of a first start serve nobody: they are deleted, and our own budget is not asked. In an upgrade it is.
+func TestFirstStartAsksNoBudget(t *testing.T) {
+	for kind, deleted := range map[v1alpha1.AttemptKind]bool{v1alpha1.AttemptCreate: true, v1alpha1.AttemptUpgrade: false} {
+		sys, pod := standin(t), podOf(0, "old", hold{})
+		api := fakeAPI(t, pod)
+		evictions := kubernetesfake.NewClientset()
+		p := &Platform{API: api, Live: api, Pods: evictions, Key: key}
+		s := scene(sys, -1, v1alpha1.PhaseRunning)
+		s.Cluster.Status.Attempt.Kind = kind
+		fatal(t, p.Do(t.Context(), s, v1alpha1.Intent{Act: v1alpha1.ActStop, Component: "standin", Member: pod.Name, Incarnation: string(pod.UID)}, nil))
+		gone := apierrors.IsNotFound(api.Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{}))
+		if evicted := len(evictions.Actions()) == 1; gone != deleted || evicted == deleted {
+			t.Errorf("%s: deleted %v, evicted %v; want deleted %v", kind, gone, evicted, deleted)
+		}
+	}
+}
+
+// What budgets say is not known while they cannot be read, and that permits nothing.
+func TestUnknownBudgets(t *testing.T) {
+	sys, pod := standin(t), podOf(0, "old", hold{})
+	live := fakeAPI(t, pod)
+	api := interceptor.NewClient(live, interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+		if _, is := l.(*policyv1.PodDisruptionBudgetList); is {
+			return apierrors.NewServiceUnavailable("not now")
+		}
+		return c.List(ctx, l, opts...)
+	}})
+	p := &Platform{API: live, Live: api, Key: key}
+	i := v1alpha1.Intent{Act: v1alpha1.ActStop, Component: "standin", Member: pod.Name, Incarnation: string(pod.UID)}
+	if err := p.Do(t.Context(), scene(sys, recreateEdge(t, sys), v1alpha1.PhaseRunning), i, nil); err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("all members at once: got %v", err)
+	}
+	fatal(t, live.Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{}))
+	if why := p.forbidden(t.Context(), &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace}}, 1); !strings.Contains(why, "not now") {
+		t.Errorf("a StatefulSet that shrinks: got %q", why)
 	}
 }
 

@@ -243,11 +243,14 @@ func (p *Platform) left(ctx context.Context, s runner.Scene, i v1alpha1.Intent) 
 // forbidden names the budgets that want more members than would be left. Kubernetes itself asks none when a StatefulSet shrinks. A share, and a
 // number that may be unavailable, are counted of the members that are wanted, which are fewer then; a number that must be available is not.
 func (p *Platform) forbidden(ctx context.Context, set *appsv1.StatefulSet, less int32) string {
-	names := p.budgets(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: set.Namespace, Labels: set.Spec.Template.Labels}}, func(b *policyv1.PodDisruptionBudget) bool {
+	names, err := p.budgets(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: set.Namespace, Labels: set.Spec.Template.Labels}}, func(b *policyv1.PodDisruptionBudget) bool {
 		least := b.Spec.MinAvailable
 		return least != nil && least.Type == intstr.Int && b.Status.CurrentHealthy-less < least.IntVal
 	})
-	if len(names) == 0 {
+	switch {
+	case err != nil:
+		return err.Error() // what nobody knows permits nothing
+	case len(names) == 0:
 		return ""
 	}
 	return "PodDisruptionBudget " + strings.Join(names, ", ") + " does not allow that"
