@@ -258,7 +258,9 @@ func (p *Platform) adoptedMembers(ctx context.Context, s runner.Scene, a *adopte
 	}
 	for i := range int(*a.Spec.Replicas) {
 		if !there[i] {
-			look.Members = append(look.Members, upgrade.Member{View: a.view(i, nil), Workload: a.Name, State: upgrade.ProcessAbsent})
+			m := upgrade.Member{View: a.view(i, nil), Workload: a.Name, State: upgrade.ProcessAbsent}
+			m.Message = p.absent(ctx, m.View.Name, a.UID)
+			look.Members = append(look.Members, m)
 		}
 	}
 	return nil

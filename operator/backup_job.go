@@ -103,6 +103,9 @@ func (r *BackupReconciler) Reconcile(ctx context.Context, req reconcile.Request)
 	if errors.As(err, new(refusal)) {
 		err = r.end(ctx, b, BackupResult{Error: err.Error()})
 	}
+	if err == nil && !ended(b.Status.Conditions) {
+		return reconcile.Result{RequeueAfter: lookNowAndThen}, nil // a pod that cannot run wakes nobody
+	}
 	return reconcile.Result{}, err
 }
 
@@ -172,7 +175,7 @@ func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why er
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
 	now := metav1.NewTime(order.Time)
 	b.Status.Started, b.Status.Version, b.Status.Place, b.Status.System = &now, order.From, placeOf(b, &order.Spec), &order.System
-	set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", "taken from "+order.Member.Name)
+	set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", takenFrom(order))
 	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupStarted", "Backup", "taken from %s", order.Member.Name)
 	return r.API.Status().Update(ctx, b)
 }
@@ -283,21 +286,32 @@ func (r *BackupReconciler) jobFor(ctx context.Context, b *v1alpha1.Backup, c *v1
 
 // follow reads how the Job ended.
 func (r *BackupReconciler) follow(ctx context.Context, b *v1alpha1.Backup, job *batchv1.Job) error {
+	order := &BackupOrder{}
+	if err := json.Unmarshal([]byte(job.Spec.Template.Spec.Containers[0].Env[0].Value), order); err != nil {
+		return err
+	}
 	if b.Status.Started == nil { // the Job was made, and the operator ended before it wrote that down
-		order := &BackupOrder{}
-		if err := json.Unmarshal([]byte(job.Spec.Template.Spec.Containers[0].Env[0].Value), order); err != nil {
-			return err
-		}
 		return r.started(ctx, b, order)
 	}
 	if !finished(job) {
-		return r.sustain(ctx, job, b.Status.Place, b.UID)
+		return errors.Join(r.sustain(ctx, job, b.Status.Place, b.UID), r.progress(ctx, b, job, order))
 	}
 	message, how, err := r.messageOf(ctx, job, jobContainer)
 	if err != nil {
 		return err
 	}
 	return r.end(ctx, b, resultOf(message, how))
+}
+
+func takenFrom(order *BackupOrder) string { return "taken from " + order.Member.Name }
+
+// progress says what keeps the Job's pod from running, for as long as something does.
+func (r *BackupReconciler) progress(ctx context.Context, b *v1alpha1.Backup, job *batchv1.Job, order *BackupOrder) error {
+	why, err := r.jobHindrance(ctx, job)
+	if err != nil || !set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", joined(takenFrom(order), why)) {
+		return err
+	}
+	return r.API.Status().Update(ctx, b)
 }
 
 func finished(job *batchv1.Job) bool {

@@ -259,7 +259,7 @@ func TestLoosen(t *testing.T) {
 			Annotations: map[string]string{appliedAnnotation: "7"}}, Spec: appsv1.StatefulSetSpec{Template: template}, Status: appsv1.StatefulSetStatus{ObservedGeneration: 7}}
 		api := fakeAPI(t, set)
 		p := &Platform{API: api, Live: api, Key: key}
-		if _, _, err := p.configured(t.Context(), scene(sys, 0, test.phase), sys.Components()[0]); err != nil {
+		if _, err := p.configured(t.Context(), scene(sys, 0, test.phase), sys.Components()[0]); err != nil {
 			t.Fatal(err)
 		}
 		have := &appsv1.StatefulSet{}

@@ -31,7 +31,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, fmt.Errorf("list pods: %w", err)
 	}
 	hosts := map[string]string{}
-	p.rooms = map[string]room{}
+	p.rooms, p.missing = map[string]room{}, map[string]absence{}
 	for _, c := range s.System.Components() {
 		add := p.component
 		if s.Cluster.Spec.Components[c.Name()].Adopt != nil {
@@ -44,6 +44,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 			return look, err
 		}
 	}
+	p.absences = p.missing
 	p.know(hosts)
 	p.unlock(ctx, s, look.Members)
 	p.forgetPods(pods.Items)
@@ -78,12 +79,12 @@ func (p *Platform) remember(members []upgrade.Member) {
 
 // component adds the members of one component: those of the pods, and one that is absent for each that has none.
 func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Component, pods *corev1.PodList, look *upgrade.Look, hosts map[string]string) error {
-	revision, guarded, err := p.configured(ctx, s, c)
+	made, err := p.configured(ctx, s, c)
 	if err != nil {
 		return err
 	}
-	if revision != "" {
-		look.Configured[c.Name()] = revision
+	if made.revision != "" {
+		look.Configured[c.Name()] = made.revision
 	}
 	replicas := upgrade.Replicas(&s.Cluster.Spec, c)
 	members, err := p.membersOf(ctx, c, pods.Items, replicas)
@@ -91,12 +92,12 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 		return err
 	}
 	vols := volumes{}
-	if guarded || renews(s, c.Name()) || someHeld(members) {
+	if made.holds || renews(s, c.Name()) || someHeld(members) {
 		if vols, err = p.volumesOf(ctx, s.Cluster); err != nil {
 			return err
 		}
 	}
-	waiting, err := p.lift(ctx, c, revision, members, vols)
+	waiting, err := p.lift(ctx, c, made.revision, members, vols)
 	if err != nil {
 		return err
 	}
@@ -120,7 +121,8 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	for i := range replicas {
 		if members[i] == nil {
 			name := memberName(p.Key.Name, c.Name(), i)
-			look.Members = append(look.Members, upgrade.Member{View: p.view(c, name, i), State: upgrade.ProcessAbsent, Volume: vols.name(name)})
+			why := cmp.Or(made.failure, p.absent(ctx, name, made.uid))
+			look.Members = append(look.Members, upgrade.Member{View: p.view(c, name, i), State: upgrade.ProcessAbsent, Volume: vols.name(name), Message: why})
 		}
 	}
 	return nil
@@ -173,20 +175,28 @@ func (p *Platform) christen(ctx context.Context, c *system.Component, members ma
 	return nil
 }
 
-// configured is the revision that the next pod of a component gets: none as long as its controller may still have an older template in mind, or
-// somebody edited it. held says that this pod is held at first.
-func (p *Platform) configured(ctx context.Context, s runner.Scene, c *system.Component) (revision string, held bool, err error) {
+// standing is what is known of a component's workload.
+type standing struct {
+	// revision that the next pod gets: none as long as the controller may still have an older template in mind, or somebody edited it.
+	revision string
+	holds    bool      // this pod is held at first
+	uid      types.UID // of a StatefulSet
+	failure  string    // why a Deployment cannot make pods
+}
+
+func (p *Platform) configured(ctx context.Context, s runner.Scene, c *system.Component) (standing, error) {
 	key := types.NamespacedName{Namespace: p.Key.Namespace, Name: workloadName(p.Key.Name, c.Name())}
 	if stateful(c) {
 		w := &appsv1.StatefulSet{}
 		if err := p.Live.Get(ctx, key, w); err != nil {
-			return "", false, client.IgnoreNotFound(err)
+			return standing{}, client.IgnoreNotFound(err)
 		}
-		return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), holds(&w.Spec.Template), p.loosen(ctx, s, w)
+		made := standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), holds: holds(&w.Spec.Template), uid: w.UID}
+		return made, p.loosen(ctx, s, w)
 	}
 	w := &appsv1.Deployment{}
-	err = p.Live.Get(ctx, key, w)
-	return appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), false, client.IgnoreNotFound(err)
+	err := p.Live.Get(ctx, key, w)
+	return standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), failure: replicaFailure(w)}, client.IgnoreNotFound(err)
 }
 
 func appliedRevision(w client.Object, observed int64, t *corev1.PodTemplateSpec) string {

@@ -44,6 +44,8 @@ type Platform struct {
 	rooms    map[string]room           // by member, in the last look
 	made     map[types.UID]*made       // what adopted pods were made from
 	conflict map[string]conflict       // why an adopted StatefulSet was not written, by component
+	absences map[string]absence        // members without a pod in the last look, missing those of this one
+	missing  map[string]absence
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host

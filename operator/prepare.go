@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -227,6 +228,11 @@ func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.O
 		}
 		if why := pending(pod); why != "" {
 			message += "; " + joined(pod.Spec.NodeName, why)
+		}
+	}
+	if len(pods.Items) < int(st.DesiredNumberScheduled) {
+		if why := unmade(ctx, p.Live, set.Namespace, set.UID, time.Now()); why != "" {
+			message += "; " + why
 		}
 	}
 	return upgrade.Outcome{Phase: upgrade.Underway, Message: message}, nil

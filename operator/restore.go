@@ -112,6 +112,8 @@ func (r *RestoreReconciler) Reconcile(ctx context.Context, req reconcile.Request
 		return reconcile.Result{}, f.end(ctx, err)
 	case errors.As(err, new(waits)):
 		return reconcile.Result{RequeueAfter: restoreLater}, f.say(ctx, metav1.ConditionFalse, "Waiting", err.Error())
+	case err == nil && !ended(x.Status.Conditions):
+		return reconcile.Result{RequeueAfter: restoreLater}, nil // a pod that cannot run wakes nobody
 	}
 	return reconcile.Result{}, err
 }
@@ -306,7 +308,7 @@ func (f *filling) abandoned(ctx context.Context, uid string) error {
 // fill makes a Job for each member, and follows them to their ends.
 func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members []*system.Member) error {
 	var filled []string
-	result := RestoreResult{}
+	result, hindrance := RestoreResult{}, ""
 	for i, m := range members {
 		job := &batchv1.Job{}
 		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.restore.Namespace, Name: f.jobName(i)}, job)
@@ -319,8 +321,12 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 		case err != nil:
 			return err
 		case !finished(job):
-			if err := f.sustain(ctx, job, f.place, f.copyOwner(i)); err != nil {
+			why, err := f.jobHindrance(ctx, job)
+			if err := errors.Join(err, f.sustain(ctx, job, f.place, f.copyOwner(i))); err != nil {
 				return err
+			}
+			if hindrance == "" && why != "" {
+				hindrance = m.Name + ": " + why
 			}
 			continue
 		}
@@ -340,7 +346,7 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 		}
 		filled = append(filled, m.Name)
 	}
-	return f.note(ctx, filled, result)
+	return f.note(ctx, filled, hindrance, result)
 }
 
 func (f *filling) jobName(ordinal int) string {
@@ -369,7 +375,7 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 }
 
 // note writes down how far it is. With the last member it goes on to the end in the next reconciliation, which this write brings about.
-func (f *filling) note(ctx context.Context, filled []string, result RestoreResult) error {
+func (f *filling) note(ctx context.Context, filled []string, hindrance string, result RestoreResult) error {
 	st := &f.restore.Status
 	members := int(f.print.replicas())
 	if len(filled) == members && st.Version == "" && result.Version != "" {
@@ -383,7 +389,7 @@ func (f *filling) note(ctx context.Context, filled []string, result RestoreResul
 	}
 	changed := first || !slices.Equal(st.Members, filled)
 	st.Members, st.Name = filled, f.name
-	message := fmt.Sprintf("%d of %d volumes of Cluster %s are filled", len(filled), members, f.cluster.Name)
+	message := joined(fmt.Sprintf("%d of %d volumes of Cluster %s are filled", len(filled), members, f.cluster.Name), hindrance)
 	if err := f.sayIf(ctx, changed, metav1.ConditionTrue, "JobsCreated", message); err != nil {
 		return err
 	}

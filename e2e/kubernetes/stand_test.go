@@ -40,6 +40,7 @@ func TestUpgradeStands(t *testing.T) {
 		"a webhook is down":   (*roll).webhookIsDown,
 		"images are mirrored": (*roll).imagesAreMirrored,
 		"a pod is deleted":    (*roll).podIsDeleted,
+		"a quota is full":     (*roll).quotaIsFull,
 		"the spec is edited":  (*roll).specIsEdited,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -337,6 +338,38 @@ func (r *roll) podIsDeleted() {
 	si := r.midway()
 	must(r.t, r.CoreV1().Pods(r.namespace).Delete(r.t.Context(), others(si)[0], metav1.DeleteOptions{}))
 	r.arrives(1)
+}
+
+// quotaIsFull first for the pods that pull images, then for a member that went: no pod is there that could say so, and the wait does. When there is room
+// again it goes on.
+func (r *roll) quotaIsFull() {
+	quota := func(pods string) {
+		r.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: full}, spec: {hard: {pods: '" + pods + "'}}}")
+		r.eventually("the quota counts", func(ctx context.Context) error {
+			q, err := r.CoreV1().ResourceQuotas(r.namespace).Get(ctx, "full", metav1.GetOptions{})
+			if err == nil && q.Status.Hard.Pods().String() != pods {
+				err = fmt.Errorf("it allows %s pods", q.Status.Hard.Pods())
+			}
+			return err
+		})
+	}
+	saysSo := func(of string) func(*v1alpha1.Cluster) bool {
+		return func(c *v1alpha1.Cluster) bool {
+			w := c.Status.Attempt.WaitingFor
+			return w != nil && strings.HasPrefix(w.Object, of) && strings.Contains(w.Message, "exceeded quota")
+		}
+	}
+	r.startOperator()
+	r.made()
+	quota("3")
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "cannot pull images", saysSo("image"))
+	quota("4")
+	r.await("si", "replaces a member", inHand)
+	quota("2")
+	r.await("si", "cannot make a member", saysSo("member"))
+	quota("4")
+	r.arrives(0)
 }
 
 // specIsEdited where no webhook refuses it: the attempt works from its own copy and says that an edit waits, which is planned afterwards.

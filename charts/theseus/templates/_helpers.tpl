@@ -114,6 +114,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+- apiGroups: [""] # why a pod is not made: nothing else says so
+  resources: [events]
+  verbs: [list]
 {{- with .Values.rbac.secretNames }}
 # The secrets of backup places, by name.
 - apiGroups: [""]

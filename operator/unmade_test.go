@@ -1,0 +1,125 @@
+package operator
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"theseus.dev/upgrade"
+)
+
+func refusedBy(owner types.UID, reason, message string, at time.Time) *corev1.Event {
+	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: strings.ReplaceAll(message, " ", "-")}, InvolvedObject: corev1.ObjectReference{UID: owner},
+		Reason: reason, Message: message, LastTimestamp: metav1.NewTime(at)}
+}
+
+// withEvents is an API server that selects events by their fields, as the real one does.
+func withEvents(t *testing.T, objects ...client.Object) client.WithWatch {
+	t.Helper()
+	scheme, err := Scheme()
+	fatal(t, err)
+	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
+		WithIndex(&corev1.Event{}, "reason", func(o client.Object) []string { return []string{o.(*corev1.Event).Reason} }).Build()
+}
+
+func TestUnmade(t *testing.T) {
+	now := time.Now()
+	api := withEvents(t,
+		refusedBy("set", "FailedCreate", "exceeded quota", now.Add(-time.Minute)),
+		refusedBy("set", "FailedCreate", "older", now.Add(-2*time.Minute)),
+		refusedBy("set", "SuccessfulCreate", "made", now),
+		refusedBy("other", "FailedCreate", "somebody else", now),
+		refusedBy("past", "FailedCreate", "long ago", now.Add(-time.Hour)))
+	for owner, want := range map[types.UID]string{"set": "no pod is made: exceeded quota (" + now.Add(-time.Minute).UTC().Format(time.RFC3339) + ")", "past": "", "none": ""} {
+		if got := unmade(t.Context(), api, key.Namespace, owner, now); got != want {
+			t.Errorf("%s: got %q, want %q", owner, got, want)
+		}
+	}
+	if got := unmade(t.Context(), fakeAPI(t), key.Namespace, "set", now); got != "" { // it knows no events by their fields
+		t.Errorf("where events cannot be read: got %q", got)
+	}
+}
+
+// A member without a pod says why as soon as that lasts; one whose pod is only being made says nothing.
+func TestAbsentMemberSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := standin(t)
+		set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "kv-standin", UID: "set"}}
+		api := withEvents(t, kv(), set, podOf(0, "old", hold{}), podOf(2, "old", hold{}), refusedBy("set", "FailedCreate", "exceeded quota", time.Now()))
+		p := &Platform{API: api, Live: api, Key: key}
+		s := scene(sys, -1, "")
+		said := func() (out []string) {
+			for _, m := range lookAt(t, p, s).Members {
+				if m.State == upgrade.ProcessAbsent {
+					out = append(out, m.View.Name+": "+m.Message)
+				}
+			}
+			return out
+		}
+		if got := said(); len(got) != 1 || got[0] != "kv-standin-1: " {
+			t.Errorf("at first: got %q, want that member 1 is absent", got)
+		}
+		time.Sleep(unmadeAfter + time.Second)
+		if got := said(); len(got) != 1 || !strings.Contains(got[0], "kv-standin-1: no pod is made: exceeded quota") {
+			t.Errorf("later: got %q, want the reason", got)
+		}
+		back := podOf(1, "new", hold{})
+		fatal(t, api.Create(t.Context(), back))
+		if got := said(); len(got) != 0 {
+			t.Errorf("with its pod: got %q", got)
+		}
+		fatal(t, api.Delete(t.Context(), back))
+		if got := said(); len(got) != 1 || got[0] != "kv-standin-1: " {
+			t.Errorf("absent anew: got %q, want no reason yet", got)
+		}
+	})
+}
+
+func TestReplicaFailure(t *testing.T) {
+	d := &appsv1.Deployment{Status: appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{
+		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Message: "going on"},
+		{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "exceeded quota"}}}}
+	if got := replicaFailure(d); got != "no pod is made: exceeded quota" {
+		t.Errorf("got %q", got)
+	}
+	d.Status.Conditions[1].Status = corev1.ConditionFalse
+	if got := replicaFailure(d); got != "" {
+		t.Errorf("when it is over: got %q", got)
+	}
+}
+
+// What keeps the pod of a Job from running is said, and nothing where it runs.
+func TestJobHindrance(t *testing.T) {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "j", UID: "job"}}
+	pod := func(phase corev1.PodPhase, conditions ...corev1.PodCondition) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "p", Labels: map[string]string{batchv1.JobNameLabel: "j"}},
+			Status: corev1.PodStatus{Phase: phase, Conditions: conditions}}
+	}
+	unschedulable := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no node has the volume"}
+	for _, test := range []struct {
+		name    string
+		objects []client.Object
+		want    string
+	}{
+		{"a quota", []client.Object{refusedBy("job", "FailedCreate", "exceeded quota", time.Now())}, "no pod is made: exceeded quota"},
+		{"no node", []client.Object{pod(corev1.PodPending, unschedulable)}, "Unschedulable: no node has the volume"},
+		{"it runs", []client.Object{pod(corev1.PodRunning)}, ""},
+		{"it is being made", nil, ""},
+	} {
+		api := withEvents(t, test.objects...)
+		got, err := (&Reconciler{API: api, Live: api}).jobHindrance(t.Context(), job)
+		if err != nil || !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
+			t.Errorf("%s: got %q, %v; want %q", test.name, got, err, test.want)
+		}
+	}
+}
