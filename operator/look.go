@@ -31,7 +31,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, fmt.Errorf("list pods: %w", err)
 	}
 	hosts := map[string]string{}
-	p.rooms, p.missing = map[string]room{}, map[string]absence{}
+	p.rooms, p.silentNow = map[string]room{}, nil
 	for _, c := range s.System.Components() {
 		add := p.component
 		if s.Cluster.Spec.Components[c.Name()].Adopt != nil {
@@ -44,7 +44,6 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 			return look, err
 		}
 	}
-	p.absences = p.missing
 	p.know(hosts)
 	p.unlock(ctx, s, look.Members)
 	p.forgetPods(pods.Items)
@@ -53,6 +52,7 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		return look, err
 	}
 	p.remember(look.Members)
+	p.silences = p.silentNow
 	return look, ctx.Err()
 }
 
@@ -223,8 +223,13 @@ func (p *Platform) member(ctx context.Context, view system.Member, container str
 	if st != nil {
 		m.Crashes = st.RestartCount
 	}
-	if m.State, m.Message = stateOf(pod, st); held(pod) && m.State == upgrade.ProcessStarting {
+	m.State, m.Message = stateOf(pod, st)
+	switch {
+	case m.State != upgrade.ProcessStarting:
+	case held(pod):
 		m.Message = "it is held until its volume is one that " + m.View.Version + " may start on"
+	default:
+		m.Message = p.waits(ctx, pod)
 	}
 	m.Broken = brokenBy(pod)
 	if why := p.blocked[string(pod.UID)]; why != "" {
@@ -251,7 +256,7 @@ func containerOf(pod *corev1.Pod, name string) *corev1.ContainerStatus {
 	return &pod.Status.ContainerStatuses[i]
 }
 
-// stateOf is the state of the member's process, and the pod's own reason where it is not running.
+// stateOf is the state of the member's process, and the pod's own reason where it ran and does not.
 func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState, string) {
 	switch {
 	case pod.DeletionTimestamp != nil:
@@ -271,7 +276,7 @@ func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState,
 		}
 		return upgrade.ProcessExited, message
 	}
-	return upgrade.ProcessStarting, pending(pod)
+	return upgrade.ProcessStarting, ""
 }
 
 func restarted(st *corev1.ContainerStatus) string {

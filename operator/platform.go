@@ -36,16 +36,16 @@ type Platform struct {
 	// Runs of this process, shared by all its Platforms.
 	Runs *Runs
 
-	asker    *ask.Asker
-	askerKey string
-	seen     map[string]*system.Member // in the last look, with answers
-	blocked  map[string]string         // why the eviction of a pod was refused, by UID
-	words    map[types.UID]words       // of pods that ended
-	rooms    map[string]room           // by member, in the last look
-	made     map[types.UID]*made       // what adopted pods were made from
-	conflict map[string]conflict       // why an adopted StatefulSet was not written, by component
-	absences map[string]absence        // members without a pod in the last look, missing those of this one
-	missing  map[string]absence
+	asker     *ask.Asker
+	askerKey  string
+	seen      map[string]*system.Member // in the last look, with answers
+	blocked   map[string]string         // why the eviction of a pod was refused, by UID
+	words     map[types.UID]words       // of pods that ended
+	rooms     map[string]room           // by member, in the last look
+	made      map[types.UID]*made       // what adopted pods were made from
+	conflict  map[string]conflict       // why an adopted StatefulSet was not written, by component
+	silences  map[string]silence        // what said nothing in the last look, and in this one
+	silentNow map[string]silence
 
 	mu    sync.Mutex
 	hosts map[string]string // addresses of pods by host

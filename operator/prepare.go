@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -226,12 +225,15 @@ func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.O
 		if why := brokenBy(pod); why != "" {
 			return upgrade.Outcome{Phase: upgrade.Failed, Message: "node " + pod.Spec.NodeName + ": " + why}, nil
 		}
-		if why := pending(pod); why != "" {
+		if pod.Status.Phase == corev1.PodRunning {
+			continue
+		}
+		if why := p.waits(ctx, pod); why != "" {
 			message += "; " + joined(pod.Spec.NodeName, why)
 		}
 	}
 	if len(pods.Items) < int(st.DesiredNumberScheduled) {
-		if why := unmade(ctx, p.Live, set.Namespace, set.UID, time.Now()); why != "" {
+		if why := p.absent(ctx, set.Name, set.UID); why != "" {
 			message += "; " + why
 		}
 	}

@@ -363,7 +363,7 @@ func (r *roll) quotaIsFull() {
 	r.made()
 	quota("3")
 	r.upgradeTo("si", "1.1.0")
-	r.await("si", "cannot pull images", saysSo("image"))
+	r.await("si", "cannot pull images", saysSo("program"))
 	quota("4")
 	r.await("si", "replaces a member", inHand)
 	quota("2")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/url"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
 )
@@ -46,8 +48,12 @@ func (f *SystemFacts) check(v *Verdict, field, name string) bool {
 
 // check says what is wrong with a place in Kubernetes, in the namespace of who refers to it.
 func (f *PlaceFacts) check(v *Verdict, field, namespace string, place *v1alpha1.BackupPlace) {
-	if place.Secret != nil {
-		secretUse{field: field + ".secret", ref: *place.Secret}.check(v, namespace, f.Secret)
+	switch ref := place.Secret; {
+	case ref == nil:
+	case ref.In(namespace) == namespace && apierrors.IsForbidden(f.Secret.Err): // its kubelets mount it, and the operator needs no leave
+		v.warn(fmt.Sprintf("%s.secret: secret %s was not looked for, because the operator may not read it; to have it looked at beforehand, add it to rbac.secretNames of the chart", field, ref.Name))
+	default:
+		secretUse{field: field + ".secret", ref: *ref}.check(v, namespace, f.Secret)
 	}
 	file := isFile(place)
 	switch {

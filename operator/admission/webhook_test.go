@@ -111,11 +111,13 @@ func TestHandlers(t *testing.T) {
 		old, new   runtime.Object
 		exist      []client.Object
 		want       string // "" where it is allowed
+		warns      string
 		code       int32
 	}{
 		{name: "create", path: PathCluster, new: cluster(kv(s3)), exist: []client.Object{secret}},
 		{name: "no secret", path: PathCluster, new: cluster(kv(s3)), want: "spec.backup.secret.name", code: 422},
-		{name: "secret that may not be read", path: PathCluster, new: cluster(kv(s3)), fail: forbidden, want: "is not known now", code: 503},
+		{name: "secret of backups that may not be read", path: PathCluster, new: cluster(kv(s3)), fail: forbidden, warns: "rbac.secretNames"},
+		{name: "certificates that may not be read", path: PathCluster, new: cluster(kv(certified("tls"))), fail: forbidden, want: "is not known now", code: 503},
 		{name: "certificates", path: PathCluster, new: cluster(kv(certified("tls"))), exist: []client.Object{certificates}},
 		{name: "no certificates", path: PathCluster, new: cluster(kv(certified("tls"))), want: "spec.components.store.tls.client.secret", code: 422},
 		{name: "no claim", path: PathCluster, new: cluster(kv(files("disk"))), want: "is no PersistentVolumeClaim", code: 422},
@@ -148,6 +150,9 @@ func TestHandlers(t *testing.T) {
 			if test.code == 0 {
 				if !got.Allowed {
 					t.Errorf("refused: %v", got.Result)
+				}
+				if warnings := strings.Join(got.Warnings, "\n"); !strings.Contains(warnings, test.warns) {
+					t.Errorf("the warnings are %q, want %q", warnings, test.warns)
 				}
 				return
 			}

@@ -17,9 +17,13 @@ import (
 	"theseus.dev/upgrade"
 )
 
-func refusedBy(owner types.UID, reason, message string, at time.Time) *corev1.Event {
+func toldOf(owner types.UID, reason, message string, at time.Time) *corev1.Event {
+	kind := corev1.EventTypeWarning
+	if strings.HasPrefix(reason, "Successful") {
+		kind = corev1.EventTypeNormal
+	}
 	return &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: strings.ReplaceAll(message, " ", "-")}, InvolvedObject: corev1.ObjectReference{UID: owner},
-		Reason: reason, Message: message, LastTimestamp: metav1.NewTime(at)}
+		Type: kind, Reason: reason, Message: message, LastTimestamp: metav1.NewTime(at)}
 }
 
 // withEvents is an API server that selects events by their fields, as the real one does.
@@ -29,17 +33,18 @@ func withEvents(t *testing.T, objects ...client.Object) client.WithWatch {
 	fatal(t, err)
 	return fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithIndex(&corev1.Event{}, "involvedObject.uid", func(o client.Object) []string { return []string{string(o.(*corev1.Event).InvolvedObject.UID)} }).
+		WithIndex(&corev1.Event{}, "type", func(o client.Object) []string { return []string{o.(*corev1.Event).Type} }).
 		WithIndex(&corev1.Event{}, "reason", func(o client.Object) []string { return []string{o.(*corev1.Event).Reason} }).Build()
 }
 
 func TestUnmade(t *testing.T) {
 	now := time.Now()
 	api := withEvents(t,
-		refusedBy("set", "FailedCreate", "exceeded quota", now.Add(-time.Minute)),
-		refusedBy("set", "FailedCreate", "older", now.Add(-2*time.Minute)),
-		refusedBy("set", "SuccessfulCreate", "made", now),
-		refusedBy("other", "FailedCreate", "somebody else", now),
-		refusedBy("past", "FailedCreate", "long ago", now.Add(-time.Hour)))
+		toldOf("set", "FailedCreate", "exceeded quota", now.Add(-time.Minute)),
+		toldOf("set", "FailedCreate", "older", now.Add(-2*time.Minute)),
+		toldOf("set", "SuccessfulCreate", "made", now),
+		toldOf("other", "FailedCreate", "somebody else", now),
+		toldOf("past", "FailedCreate", "long ago", now.Add(-time.Hour)))
 	for owner, want := range map[types.UID]string{"set": "no pod is made: exceeded quota (" + now.Add(-time.Minute).UTC().Format(time.RFC3339) + ")", "past": "", "none": ""} {
 		if got := unmade(t.Context(), api, key.Namespace, owner, now); got != want {
 			t.Errorf("%s: got %q, want %q", owner, got, want)
@@ -55,7 +60,7 @@ func TestAbsentMemberSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := standin(t)
 		set := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "kv-standin", UID: "set"}}
-		api := withEvents(t, kv(), set, podOf(0, "old", hold{}), podOf(2, "old", hold{}), refusedBy("set", "FailedCreate", "exceeded quota", time.Now()))
+		api := withEvents(t, kv(), set, podOf(0, "old", hold{}), podOf(2, "old", hold{}), toldOf("set", "FailedCreate", "exceeded quota", time.Now()))
 		p := &Platform{API: api, Live: api, Key: key}
 		s := scene(sys, -1, "")
 		said := func() (out []string) {
@@ -69,7 +74,7 @@ func TestAbsentMemberSaysWhy(t *testing.T) {
 		if got := said(); len(got) != 1 || got[0] != "kv-standin-1: " {
 			t.Errorf("at first: got %q, want that member 1 is absent", got)
 		}
-		time.Sleep(unmadeAfter + time.Second)
+		time.Sleep(silentFor + time.Second)
 		if got := said(); len(got) != 1 || !strings.Contains(got[0], "kv-standin-1: no pod is made: exceeded quota") {
 			t.Errorf("later: got %q, want the reason", got)
 		}
@@ -81,6 +86,23 @@ func TestAbsentMemberSaysWhy(t *testing.T) {
 		fatal(t, api.Delete(t.Context(), back))
 		if got := said(); len(got) != 1 || got[0] != "kv-standin-1: " {
 			t.Errorf("absent anew: got %q, want no reason yet", got)
+		}
+	})
+}
+
+// A member whose volume cannot be mounted says so, as its events do.
+func TestStuckMemberSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := podOf(0, "old", hold{})
+		api := withEvents(t, kv(), pod, toldOf(pod.UID, "FailedAttachVolume", "Multi-Attach error", time.Now()))
+		p := &Platform{API: api, Live: api, Key: key}
+		said := func() string { return lookAt(t, p, scene(standin(t), -1, "")).Members[0].Message }
+		if got := said(); got != "" {
+			t.Errorf("at first: got %q", got)
+		}
+		time.Sleep(silentFor + time.Second)
+		if got := said(); !strings.HasPrefix(got, "Multi-Attach error") {
+			t.Errorf("later: got %q", got)
 		}
 	})
 }
@@ -102,7 +124,7 @@ func TestReplicaFailure(t *testing.T) {
 func TestJobHindrance(t *testing.T) {
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "j", UID: "job"}}
 	pod := func(phase corev1.PodPhase, conditions ...corev1.PodCondition) *corev1.Pod {
-		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "p", Labels: map[string]string{batchv1.JobNameLabel: "j"}},
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "p", UID: "pod", Labels: map[string]string{batchv1.JobNameLabel: "j"}},
 			Status: corev1.PodStatus{Phase: phase, Conditions: conditions}}
 	}
 	unschedulable := corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no node has the volume"}
@@ -111,9 +133,10 @@ func TestJobHindrance(t *testing.T) {
 		objects []client.Object
 		want    string
 	}{
-		{"a quota", []client.Object{refusedBy("job", "FailedCreate", "exceeded quota", time.Now())}, "no pod is made: exceeded quota"},
+		{"a quota", []client.Object{toldOf("job", "FailedCreate", "exceeded quota", time.Now())}, "no pod is made: exceeded quota"},
 		{"no node", []client.Object{pod(corev1.PodPending, unschedulable)}, "Unschedulable: no node has the volume"},
-		{"it runs", []client.Object{pod(corev1.PodRunning)}, ""},
+		{"no secret", []client.Object{pod(corev1.PodPending), toldOf("pod", "FailedMount", "secret s3 not found", time.Now())}, "secret s3 not found"},
+		{"it runs", []client.Object{pod(corev1.PodRunning), toldOf("pod", "FailedMount", "at first", time.Now())}, ""},
 		{"it is being made", nil, ""},
 	} {
 		api := withEvents(t, test.objects...)
