@@ -344,7 +344,7 @@ func (r *roll) podIsDeleted() {
 // again it goes on.
 func (r *roll) quotaIsFull() {
 	quota := func(pods string) {
-		r.apply("{apiVersion: v1, kind: ResourceQuota, metadata: {name: full}, spec: {hard: {pods: '" + pods + "'}}}")
+		r.mustKubectl("{apiVersion: v1, kind: ResourceQuota, metadata: {name: full}, spec: {hard: {pods: '"+pods+"'}}}", "apply", "--filename=-")
 		r.eventually("the quota counts", func(ctx context.Context) error {
 			q, err := r.CoreV1().ResourceQuotas(r.namespace).Get(ctx, "full", metav1.GetOptions{})
 			if err == nil && q.Status.Hard.Pods().String() != pods {
