@@ -599,7 +599,7 @@ func (d *Decider) turnBack(s *Scene, end v1alpha1.AttemptPhase, why string) erro
 	if a.Base == nil {
 		way := "take the cause away and resume, or " + anew
 		if Unused(a) {
-			way = "correct the spec, or take the cause away and resume"
+			way = "correct the spec, or take the cause away and resume; a System that was corrected is taken by adopt-system"
 		}
 		return errors.New("there is no version to go back to: " + way)
 	}

@@ -43,7 +43,7 @@ func TestRestore(t *testing.T) {
 	// The Restore comes first, so that the Cluster waits for it.
 	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: r}, spec: {backup: b, cluster: kv2}}")
 	c.apply(etcdCluster, "{name: kv}", "{name: kv2}", "VERSION", version)
-	c.await("kv2", "runs", settledAt(version))
+	kv2 := c.await("kv2", "runs", settledAt(version))
 	for i := range 20 {
 		if got := c.read("kv2-etcd-1", fmt.Sprintf("key-%d", i)); got != fmt.Sprintf("value-%d", i) {
 			t.Errorf("key-%d of the new cluster is %q", i, got)
@@ -59,6 +59,10 @@ func TestRestore(t *testing.T) {
 	message := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionFinished).Message
 	if r.Status.Version != version || r.Status.Taken == nil || len(r.Status.Members) != 3 || r.Status.Name != b.Status.Name || !strings.Contains(message, "may be missing") {
 		t.Errorf("the status of the restore is %+v, with %q", r.Status, message)
+	}
+
+	if filled := kv2.Status.Filled; filled != version {
+		t.Errorf("the Cluster says that its volumes were filled by %q, want %s", filled, version)
 	}
 
 	// Never over a cluster that runs.

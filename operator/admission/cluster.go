@@ -205,17 +205,22 @@ func (e *edit) immutable() {
 	if o.System != n.System {
 		e.refuse("spec.system", n.System, fmt.Sprintf("cannot change (it is %s)", o.System), "make another cluster")
 	}
+	at := e.old.Status.Attempt
+	unused := at != nil && upgrade.Unused(at)
 	components := slices.Collect(maps.Keys(o.Components))
 	components = slices.AppendSeq(components, maps.Keys(n.Components))
 	slices.Sort(components)
 	for _, name := range slices.Compact(components) {
 		a, b, path := o.Components[name], n.Components[name], "spec.components."+name
-		if a.Storage != b.Storage {
-			e.refuse(path+".storage", b.Storage, fmt.Sprintf("cannot change (it is %q)", a.Storage), "set it back; the volumes of a StatefulSet stay as they were made")
-		}
 		e.adoptKept(path+".adopt", a.Adopt, b.Adopt)
+		if unused {
+			continue // checked as a correction of the first start
+		}
+		if a.Storage != b.Storage {
+			e.refuse(path+".storage", b.Storage, fmt.Sprintf("cannot change (it is %q)", a.Storage), "set it back, or restore a backup into a new cluster")
+		}
 		if a.StorageClass != b.StorageClass {
-			e.refuse(path+".storageClass", b.StorageClass, fmt.Sprintf("cannot change (it is %q)", a.StorageClass), "set it back; the volumes of a StatefulSet stay as they were made")
+			e.refuse(path+".storageClass", b.StorageClass, fmt.Sprintf("cannot change (it is %q)", a.StorageClass), "set it back, or restore a backup into a new cluster")
 		}
 	}
 }
