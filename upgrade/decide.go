@@ -454,14 +454,27 @@ func (s *Scene) again(i *v1alpha1.Intent) bool {
 }
 
 func (s *Scene) neverSeen(i *v1alpha1.Intent) Move {
-	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline())+note(s.in.Said))
+	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline())+s.excuse(i))
+}
+
+// excuse is why an act is not seen, as far as the platform knows: what it answered, or what keeps the process of a member from being there.
+func (s *Scene) excuse(i *v1alpha1.Intent) string {
+	if s.in.Said != "" || i.Act != v1alpha1.ActStart {
+		return note(s.in.Said)
+	}
+	for _, f := range s.group(i.Component).facts {
+		if f.View.Name == i.Member && f.State == ProcessAbsent {
+			return note(f.Message)
+		}
+	}
+	return ""
 }
 
 // intend records an act before it is done. The same act wanted again keeps its id, and is waited for.
 func (s *Scene) intend(m Move) {
 	i := m.Act
 	if s.again(i) {
-		s.wait(WaitFirmly(intentObject(i), seen, "asked for and not seen yet: "+string(i.Act)+note(s.in.Said)).Wait, true)
+		s.wait(WaitFirmly(intentObject(i), seen, "asked for and not seen yet: "+string(i.Act)+s.excuse(i)).Wait, true)
 		return
 	}
 	i.Step = s.step.Name

@@ -27,7 +27,7 @@ import (
 //	cluster [new] [v=1.0]  a cluster that runs, or one that is still to be created; the input is its spec
 //	edit                   lay the input over the spec
 //	filled VERSION         a restore filled the volumes with data that a version wrote
-//	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version
+//	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version, why
 //	bad VERSION HOW        processes of a version are: crashing, unready, silent, wrong, broken, good
 //	outcome WHAT HOW       runs of an action, "backup" or "prepare" end: ok, failed, unknown, hanging
 //	acts HOW               acts are done, or lost
@@ -83,6 +83,7 @@ type actor struct {
 	left, snap      float64
 	says            string
 	gone            bool
+	why             string // what the platform says of it
 	volume          string
 }
 
@@ -388,6 +389,8 @@ func (s *Scenario) setMember(args []string) error {
 			a.gone = v == "true"
 		case "version":
 			a.says = v
+		case "why":
+			a.why = strings.ReplaceAll(v, "_", " ")
 		case "state":
 			a.state = map[string]upgrade.ProcessState{"absent": upgrade.ProcessAbsent, "unknown": upgrade.ProcessUnknown, "running": upgrade.ProcessRunning,
 				"exited": upgrade.ProcessExited, "starting": upgrade.ProcessStarting}[v]
@@ -459,7 +462,7 @@ func (s *Scenario) look() upgrade.Look {
 		l.Blocked = map[string]string{"kv": s.blocked}
 	}
 	for _, a := range s.sorted() {
-		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken}
+		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken, Message: a.why}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal
 		m.Workload = strings.TrimSuffix(a.name, fmt.Sprintf("-%d", a.ordinal))
 		if a.state == upgrade.ProcessAbsent {
