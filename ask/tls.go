@@ -120,6 +120,11 @@ func (s stamp) same(t stamp) bool {
 	return s.sum == t.sum
 }
 
+// TLSConfig is that of a client with the files of an authority, of a certificate and of its key. Each may be empty; errors name the file.
+func TLSConfig(ca, cert, key string) (*tls.Config, error) {
+	return tlsFiles{ca: ca, cert: cert, key: key}.load(os.ReadFile)
+}
+
 func (f tlsFiles) load(read func(string) ([]byte, error)) (*tls.Config, error) {
 	if f == (tlsFiles{}) {
 		return nil, nil

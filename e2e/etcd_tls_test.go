@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -108,6 +109,7 @@ func TestEtcdTLS(t *testing.T) {
 		ours.issue("peer-"+c.member(i), asServer, host, "127.0.0.1") // the address that a peer calls from
 	}
 	c.up()
+	c.measured()
 	w := c.clients()
 	c.must(0, "upgrade", c.name, "--to", etcd37)
 	c.runs(etcd37, "3.7.0")
@@ -125,6 +127,27 @@ func TestEtcdTLS(t *testing.T) {
 	c.noneReady("tls.key", dir, all)
 	ours.issue("client", asClient)
 	c.await("all ready again", func() bool { return strings.Contains(c.theseus("status", c.name).out, "3 of 3") })
+}
+
+// measured lets the command measure for some seconds, with the files that the cluster names.
+func (c *etcdCluster) measured() {
+	c.Helper()
+	r := c.theseus("probe", c.name, "--rate", "50", "--baseline", "1s", "--settle", "1s", "--duration", "1s", "--out", c.path("verdict"))
+	text, err := os.ReadFile(c.path("verdict") + "/verdict.json")
+	if err != nil {
+		c.Fatalf("%v: %s", err, r)
+	}
+	verdict := struct {
+		Result struct {
+			Ledger struct{ Acked, Lost, Keepsakes int64 } `json:"ledger"`
+		} `json:"result"`
+	}{}
+	if err := json.Unmarshal(text, &verdict); err != nil {
+		c.Fatal(err)
+	}
+	if l := verdict.Result.Ledger; l.Acked == 0 || l.Lost > 0 || l.Keepsakes == 0 {
+		c.Errorf("the ledger is %+v: %s", l, r)
+	}
 }
 
 func files(dir, list string) string {

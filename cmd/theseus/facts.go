@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 
 	"theseus.dev/probe"
 	"theseus.dev/system"
+	"theseus.dev/upgrade"
 )
 
 // Facts about an upgrade that a probe cannot see from outside.
@@ -18,8 +20,7 @@ type resource struct{ name, host, data string }
 
 // reach is how a probe gets at the members of the first component.
 type reach struct {
-	// endpoints are their client addresses: the port named client, else the first by name.
-	endpoints []string
+	probed // their client addresses: the port named client, else the first by name
 	// start begins to measure from where the members' clients are.
 	start func(ctx context.Context, f probeFlags) (meter, error)
 	// resources are what an upgrade must not change, and same says what of members that is.
@@ -38,15 +39,21 @@ func (m *process) reach(ctx context.Context, k *opened) (*reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reach{resources: k.resources, same: "names, addresses and data folders"}
-	for _, member := range look.Members {
-		if member.View.Component == c.Name() {
-			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", member.View.Host, member.View.Port[port]))
+	r := &reach{probed: probed{system: k.system.Name()}, resources: k.resources, same: "names, addresses and data folders"}
+	members := slices.DeleteFunc(slices.Clone(look.Members), func(m upgrade.Member) bool { return m.View.Component != c.Name() })
+	slices.SortFunc(members, func(a, b upgrade.Member) int { return cmp.Compare(a.View.Ordinal, b.View.Ordinal) })
+	for _, member := range members {
+		at := &member.View
+		scheme := "http"
+		if files, speaks := at.TLS[port]; speaks {
+			scheme = "https"
+			r.cacert, r.cert, r.key = files["ca"], files["cert"], files["key"] // a client has one certificate, whichever member's file it is
+			r.serverNames = append(r.serverNames, files["serverName"])
 		}
+		r.endpoints = append(r.endpoints, fmt.Sprintf("%s://%s:%d", scheme, at.Host, at.Port[port]))
 	}
-	slices.Sort(r.endpoints)
 	r.start = func(ctx context.Context, f probeFlags) (meter, error) {
-		return startProbe(context.WithoutCancel(ctx), k.system.Name(), r.endpoints, f.rate)
+		return startProbe(context.WithoutCancel(ctx), r.probed, f.rate)
 	}
 	return r, nil
 }

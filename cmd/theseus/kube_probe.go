@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/operator"
 	"theseus.dev/probe"
 	"theseus.dev/probe/remote"
@@ -34,17 +35,39 @@ func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reach{resources: o.volumes, same: "names and volumes"}
+	r := &reach{probed: probed{system: k.system.Name()}, resources: o.volumes, same: "names and volumes"}
+	secret, scheme := "", "http"
+	if files, speaks := k.cluster.Spec.Components[c.Name()].TLS[port]; speaks {
+		if files.Secret == "" {
+			return nil, inputErrorf("spec.components.%s.tls.%s.secret: is missing, and the probe needs what clients show; name a secret with ca.crt, tls.crt and tls.key", c.Name(), port)
+		}
+		secret, scheme = files.Secret, "https"
+		r.secure(&files)
+	}
 	for i := range pods {
 		if _, container := operator.MemberOf(&pods[i]); container == c.Name() {
-			r.endpoints = append(r.endpoints, fmt.Sprintf("http://%s:%d", addressOf(&pods[i]), portOf(&pods[i], c, port)))
+			r.endpoints = append(r.endpoints, fmt.Sprintf("%s://%s:%d", scheme, addressOf(&pods[i]), portOf(&pods[i], c, port)))
 		}
 	}
 	if slices.Sort(r.endpoints); len(r.endpoints) == 0 {
 		return nil, inputNext("look why: "+o.command("status", k.name), "%s has no members that run", k.name)
 	}
-	r.start = func(ctx context.Context, f probeFlags) (meter, error) { return o.measure(ctx, r.endpoints, f) }
+	r.start = func(ctx context.Context, f probeFlags) (meter, error) {
+		f.probed = r.probed
+		return o.measure(ctx, secret, f)
+	}
 	return r, nil
+}
+
+// secure names the files of the secret with which the operator asks members too.
+func (t *probed) secure(files *v1alpha1.TLSFiles) {
+	t.cacert = secretFolder + "/ca.crt"
+	if files.Cert != "" {
+		t.cert, t.key = secretFolder+"/tls.crt", secretFolder+"/tls.key"
+	}
+	if files.ServerName != "" && !strings.Contains(files.ServerName, "${") {
+		t.serverNames = []string{files.ServerName}
+	}
 }
 
 // addressOf is the name by which pods of the same namespace reach a pod, which stays when the pod is another one; else its address now.
@@ -112,17 +135,19 @@ const (
 	controlPort = 9911
 	// probeKept is for how many seconds a Job that ended by itself stays, for its log.
 	probeKept = 600
+	// secretFolder is where the pod finds what it shows to members that speak TLS.
+	secretFolder = "/tls"
 	// startsWithin is how long a pod that has no reason not to start is waited for.
 	startsWithin = 2 * time.Minute
 )
 
 // measure starts a probe in a pod.
-func (o *object) measure(ctx context.Context, endpoints []string, f probeFlags) (meter, error) {
+func (o *object) measure(ctx context.Context, secret string, f probeFlags) (meter, error) {
 	image, err := o.ownImage(ctx, f.image)
 	if err != nil {
 		return nil, err
 	}
-	job := probeJob(o.key, image, endpoints, f)
+	job := probeJob(o.key, image, secret, f)
 	if err := o.written(o.api.Create(ctx, job, client.FieldOwner(fieldManager))); err != nil {
 		return nil, err
 	}
@@ -209,10 +234,10 @@ func because(err error) string {
 }
 
 // probeJob is made of what the restricted Pod Security Standard asks for, so that any namespace takes it.
-func probeJob(of client.ObjectKey, image string, endpoints []string, f probeFlags) *batchv1.Job {
+func probeJob(of client.ObjectKey, image, secret string, f probeFlags) *batchv1.Job {
 	no, yes, retries, kept, user := false, true, int32(0), int32(probeKept), int64(65532)
 	labels := map[string]string{"app.kubernetes.io/name": probeName, "app.kubernetes.io/managed-by": fieldManager}
-	return &batchv1.Job{
+	job := &batchv1.Job{
 		ObjectMeta: metav1.ObjectMeta{Namespace: of.Namespace, GenerateName: probeName + "-", Labels: labels},
 		Spec: batchv1.JobSpec{BackoffLimit: &retries, TTLSecondsAfterFinished: &kept, Template: corev1.PodTemplateSpec{
 			ObjectMeta: metav1.ObjectMeta{Labels: labels},
@@ -221,8 +246,7 @@ func probeJob(of client.ObjectKey, image string, endpoints []string, f probeFlag
 				SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 				Containers: []corev1.Container{{
 					Name: "probe", Image: image, Command: []string{"/theseus"},
-					Args: []string{"probe", "--system", f.system, "--endpoints", strings.Join(endpoints, ","), "--rate", fmt.Sprint(f.rate),
-						"--control", fmt.Sprintf("127.0.0.1:%d", controlPort)},
+					Args:                     append([]string{"probe", "--rate", fmt.Sprint(f.rate), "--control", fmt.Sprintf("127.0.0.1:%d", controlPort)}, f.flags()...),
 					Resources:                corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("100m"), corev1.ResourceMemory: quantity.MustParse("64Mi")}},
 					SecurityContext:          &corev1.SecurityContext{AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
 					TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
@@ -230,6 +254,12 @@ func probeJob(of client.ObjectKey, image string, endpoints []string, f probeFlag
 			},
 		}},
 	}
+	if secret != "" {
+		pod := &job.Spec.Template.Spec
+		pod.Volumes = []corev1.Volume{{Name: "tls", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret}}}}
+		pod.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "tls", MountPath: secretFolder, ReadOnly: true}}
+	}
+	return job
 }
 
 // probePod waits until the pod of a Job runs.

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"theseus.dev/api/v1alpha1"
 )
 
 func memberPod(name, member string, phase corev1.PodPhase) corev1.Pod {
@@ -40,6 +42,34 @@ func TestReach(t *testing.T) {
 	got, err := r.resources(t.Context())
 	if err != nil || len(got) != 2 || got[1] != (resource{name: "si-standin-1", data: "data-1 u1"}) {
 		t.Errorf("got %+v, %v; want the second member's volume", got, err)
+	}
+}
+
+// TestReachTLS: the probe shows what the operator shows, from the same secret.
+func TestReachTLS(t *testing.T) {
+	pod := memberPod("p", "si-standin-0", corev1.PodRunning)
+	pod.Status.PodIP = "10.1.2.3"
+	reached := func(files v1alpha1.TLSFiles) (*reach, error) {
+		c := applied(t, running("1.0.0"))
+		c.Spec.Components = map[string]v1alpha1.ComponentSpec{"standin": {TLS: map[string]v1alpha1.TLSFiles{"client": files}}}
+		k := newTown(t, interceptor.Funcs{}, c, &pod).opened(t, "si")
+		return k.at.reach(t.Context(), k)
+	}
+	if _, err := reached(v1alpha1.TLSFiles{CA: "/etc/si/ca.crt"}); codeOf(err) != exitInput || !strings.Contains(err.Error(), "tls.client.secret") {
+		t.Errorf("without a secret: %v, want what is missing", err)
+	}
+	r, err := reached(v1alpha1.TLSFiles{CA: "/etc/si/ca.crt", Cert: "/etc/si/tls.crt", Key: "/etc/si/tls.key", ServerName: "si.example.com", Secret: "si-tls"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "--system standin --endpoints https://10.1.2.3:7000 --cacert /tls/ca.crt --cert /tls/tls.crt --key /tls/tls.key --server-name si.example.com"
+	if got := strings.Join(r.flags(), " "); got != want {
+		t.Errorf("the probe is told %q,\nwant %q", got, want)
+	}
+	job := probeJob(client.ObjectKey{Namespace: "prod", Name: "si"}, "theseus:1", "si-tls", probeFlags{probed: r.probed})
+	pods := job.Spec.Template.Spec
+	if v := pods.Volumes; len(v) != 1 || v[0].Secret == nil || v[0].Secret.SecretName != "si-tls" || pods.Containers[0].VolumeMounts[0].MountPath != "/tls" {
+		t.Errorf("the pod has the volumes %+v", v)
 	}
 }
 
@@ -81,7 +111,7 @@ func TestProbeThatCannotStart(t *testing.T) {
 		}
 		return err
 	}})
-	_, err := w.object("si").measure(t.Context(), []string{"http://a:1"}, probeFlags{system: "etcd", rate: 10, image: "old:1"})
+	_, err := w.object("si").measure(t.Context(), "", probeFlags{probed: probed{system: "etcd", endpoints: []string{"http://a:1"}}, rate: 10, image: "old:1"})
 	if codeOf(err) != exitFailed || !strings.Contains(err.Error(), "exit code 2: unknown flag: --control") {
 		t.Errorf("got %v, want the end of the pod", err)
 	}

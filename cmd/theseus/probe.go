@@ -2,30 +2,63 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"theseus.dev/ask"
 	"theseus.dev/probe"
 	"theseus.dev/probe/etcd"
 	"theseus.dev/probe/remote"
 )
 
 type probeFlags struct {
-	endpoints []string
+	probed
+	rate     float64
+	duration time.Duration
+	baseline time.Duration
+	settle   time.Duration
+	profile  string
+	dir      string
+	image    string
+	control  string
+}
+
+// probed is what is measured.
+type probed struct {
 	system    string
-	rate      float64
-	duration  time.Duration
-	baseline  time.Duration
-	settle    time.Duration
-	profile   string
-	dir       string
-	image     string
-	control   string
+	endpoints []string
+	// Files for connections with TLS, and what is expected in the certificates: a name for each endpoint, one for all, or none, which means the hosts.
+	cacert, cert, key string
+	serverNames       []string
+}
+
+// config is how it is spoken to with TLS; nil: it is not.
+func (t *probed) config() (*tls.Config, error) {
+	if t.cacert+t.cert+t.key != "" {
+		return ask.TLSConfig(t.cacert, t.cert, t.key)
+	}
+	if slices.ContainsFunc(t.endpoints, func(e string) bool { return strings.HasPrefix(e, "https:") }) {
+		return &tls.Config{MinVersion: tls.VersionTLS12}, nil
+	}
+	return nil, nil
+}
+
+// flags name the files as etcdctl does.
+func (t *probed) flags() []string {
+	f := []string{"--system", t.system, "--endpoints", strings.Join(t.endpoints, ",")}
+	for _, file := range [][2]string{{"--cacert", t.cacert}, {"--cert", t.cert}, {"--key", t.key}, {"--server-name", strings.Join(t.serverNames, ",")}} {
+		if file[1] != "" {
+			f = append(f, file[:]...)
+		}
+	}
+	return f
 }
 
 func newProbe(a *app) *cobra.Command {
@@ -46,7 +79,8 @@ the operator does, fetches its result and takes the pod away. With --endpoints
 the probe is here, wherever the system is.`,
 		Example: `  theseus probe kv --rate 1000 --out verdict/
   theseus probe kv --context lab --namespace prod
-  theseus probe --system etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --duration 1m`,
+  theseus probe --system etcd --endpoints http://10.0.0.1:2379,http://10.0.0.2:2379 --duration 1m
+  theseus probe --endpoints https://10.0.0.1:2379 --cacert ca.pem --cert client.pem --key client-key.pem --duration 1m`,
 		Args:              atMostOneName,
 		ValidArgsFunction: a.completeNames,
 		RunE:              func(c *cobra.Command, args []string) error { return a.probe(c.Context(), args, f) },
@@ -54,6 +88,10 @@ the probe is here, wherever the system is.`,
 	fl := c.Flags()
 	fl.StringSliceVar(&f.endpoints, "endpoints", nil, "addresses of a system that Theseus does not run")
 	fl.StringVar(&f.system, "system", "etcd", "what the endpoints are; drivers: etcd")
+	fl.StringVar(&f.cacert, "cacert", "", "file with the authority of the endpoints' certificates (default those of this machine)")
+	fl.StringVar(&f.cert, "cert", "", "file with the certificate that is shown to the endpoints")
+	fl.StringVar(&f.key, "key", "", "file with the key of --cert")
+	fl.StringSliceVar(&f.serverNames, "server-name", nil, "name expected in the certificates: one, or one for each endpoint (default the host)")
 	fl.Float64Var(&f.rate, "rate", 200, "requests a second")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time (with --endpoints: required)")
 	fl.DurationVar(&f.baseline, "baseline", 10*time.Second, "how long to measure before the upgrade counts as begun")
@@ -85,7 +123,7 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 	if len(f.endpoints) == 0 || f.duration <= 0 {
 		return inputErrorf("give the name of a cluster, or --endpoints with --duration")
 	}
-	m, err := startProbe(ctx, f.system, f.endpoints, f.rate)
+	m, err := startProbe(ctx, f.probed, f.rate)
 	if err != nil {
 		return err
 	}
@@ -98,7 +136,7 @@ const abandonedAfter = 5 * time.Minute
 
 // serveProbe is the probe in a pod.
 func (a *app) serveProbe(ctx context.Context, f probeFlags) error {
-	p, d, err := newProbeOf(f.system, f.endpoints, f.rate)
+	p, d, err := newProbeOf(f.probed, f.rate)
 	if err != nil {
 		return err
 	}
@@ -132,11 +170,15 @@ type measuring struct {
 	ended  chan struct{}
 }
 
-func newProbeOf(system string, endpoints []string, rate float64) (*probe.Probe, probe.Driver, error) {
-	if system != "etcd" {
-		return nil, nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", system)
+func newProbeOf(t probed, rate float64) (*probe.Probe, probe.Driver, error) {
+	if t.system != "etcd" {
+		return nil, nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", t.system)
 	}
-	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50})
+	config, err := t.config()
+	if err != nil {
+		return nil, nil, inputError(err)
+	}
+	d, err := etcd.New(etcd.Options{Endpoints: t.endpoints, TLS: config, ServerNames: t.serverNames, FreshEvery: 50})
 	if err != nil {
 		return nil, nil, inputError(err)
 	}
@@ -147,8 +189,8 @@ func newProbeOf(system string, endpoints []string, rate float64) (*probe.Probe, 
 	return p, d, nil
 }
 
-func startProbe(ctx context.Context, system string, endpoints []string, rate float64) (*measuring, error) {
-	p, d, err := newProbeOf(system, endpoints, rate)
+func startProbe(ctx context.Context, t probed, rate float64) (*measuring, error) {
+	p, d, err := newProbeOf(t, rate)
 	if err != nil {
 		return nil, err
 	}
@@ -221,9 +263,6 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	if err != nil {
 		return err
 	}
-	if err := k.plain(); err != nil {
-		return err
-	}
 	r, err := k.at.reach(ctx, k)
 	if err != nil {
 		return err
@@ -232,7 +271,6 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	if err != nil {
 		return err
 	}
-	f.system = k.system.Name()
 	m, err := r.start(ctx, f)
 	if err != nil {
 		return err
@@ -251,17 +289,6 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 		return err
 	}
 	return a.judge(m, profile, facts, f.dir)
-}
-
-// plain refuses members that speak TLS.
-func (k *opened) plain() error {
-	c := k.system.Components()[0]
-	if port, err := clientPort(c); err == nil {
-		if _, speaks := k.cluster.Spec.Components[c.Name()].TLS[port]; speaks {
-			return inputErrorf("%s: spec.components.%s.tls.%s is set, and the probe of a cluster does not speak TLS yet", k.name, c.Name(), port)
-		}
-	}
-	return nil
 }
 
 // followAttempt marks the windows of attempts as the journal shows them, until one that began has ended.

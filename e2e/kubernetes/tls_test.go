@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"math/big"
 	"strings"
@@ -95,6 +96,26 @@ func TestEtcdTLS(t *testing.T) {
 		t.Errorf("the attempt %s, want it to have succeeded", kv.Status.Attempt.Phase)
 	}
 	c.backedUp(kv)
+	c.measured(t)
+}
+
+// measured lets the probe measure from a pod that shows what the secret holds.
+func (c *cluster) measured(t *testing.T) {
+	t.Helper()
+	p := &person{c: c, dir: t.TempDir()}
+	cmd, out, talk := p.start(program(t), "probe", "kv", "--image", theseusImage, "--rate", "50", "--baseline", "1s", "--settle", "1s", "--duration", "1s", "--json")
+	_ = cmd.Wait() // so little is no evidence of a level
+	verdict := struct {
+		Result struct {
+			Ledger struct{ Acked, Lost, Keepsakes int64 } `json:"ledger"`
+		} `json:"result"`
+	}{}
+	if err := json.Unmarshal(out.Bytes(), &verdict); err != nil {
+		t.Fatalf("%v: %s", err, talk.String())
+	}
+	if l := verdict.Result.Ledger; l.Acked == 0 || l.Lost > 0 || l.Keepsakes == 0 {
+		t.Errorf("the ledger is %+v", l)
+	}
 }
 
 // certificate is one that is good for servers of these names and for clients, as a secret has it, with the authority that signed it.

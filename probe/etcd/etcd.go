@@ -7,6 +7,7 @@
 package etcd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,6 +42,10 @@ type Options struct {
 	// for. Nil allows http only.
 	TLS *tls.Config
 
+	// ServerNames are expected in the certificates, one for each endpoint or one for all, where
+	// TLS says none. Empty: the host of the endpoint.
+	ServerNames []string
+
 	// Dial opens every connection to an endpoint's host:port, where names and addresses are not those of this machine. Nil: as usual.
 	Dial func(ctx context.Context, address string) (net.Conn, error)
 
@@ -74,8 +79,15 @@ func New(o Options) (*Driver, error) {
 		return nil, errors.New("etcd driver: no endpoints")
 	}
 	d := &Driver{fresh: int64(o.FreshEvery)}
-	for _, e := range o.Endpoints {
-		m, err := newMember(e, o)
+	if n := len(o.ServerNames); n > 1 && n != len(o.Endpoints) {
+		return nil, fmt.Errorf("etcd driver: %d server names for %d endpoints: want one for each, or one", n, len(o.Endpoints))
+	}
+	for i, e := range o.Endpoints {
+		name := ""
+		if n := len(o.ServerNames); n > 0 {
+			name = o.ServerNames[i%n]
+		}
+		m, err := newMember(e, name, o)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("etcd driver: endpoint %q: %w", e, err), d.Close())
 		}
@@ -84,7 +96,7 @@ func New(o Options) (*Driver, error) {
 	return d, nil
 }
 
-func newMember(endpoint string, o Options) (*member, error) {
+func newMember(endpoint, serverName string, o Options) (*member, error) {
 	config := o.TLS
 	target, secure, err := parse(endpoint, config != nil)
 	if err != nil {
@@ -95,6 +107,8 @@ func newMember(endpoint string, o Options) (*member, error) {
 		return nil, errors.New("https needs certificates, and none were given")
 	}
 	if secure {
+		config = config.Clone()
+		config.ServerName = cmp.Or(config.ServerName, serverName)
 		creds = credentials.NewTLS(config)
 	}
 	m := &member{url: endpoint, target: target, dial: dialOptions(creds)}

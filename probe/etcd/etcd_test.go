@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,7 +146,7 @@ func (c *cluster) freeze(i int) func() {
 
 func (c *cluster) driver(fresh int) *etcd.Driver {
 	c.t.Helper()
-	d, err := etcd.New(etcd.Options{Endpoints: c.urls(), TLS: c.certs.client(), FreshEvery: fresh})
+	d, err := etcd.New(etcd.Options{Endpoints: c.urls(), TLS: c.certs.client(), ServerNames: []string{"localhost"}, FreshEvery: fresh})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -213,6 +212,19 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("%s: %v; want an error with %q", tt.endpoint, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestServerNames(t *testing.T) {
+	endpoints := []string{"https://127.0.0.1:1", "https://127.0.0.2:1", "https://127.0.0.3:1"}
+	for names, good := range map[string]bool{"": true, "a": true, "a b": false, "a b c": true} {
+		d, err := etcd.New(etcd.Options{Endpoints: endpoints, TLS: &tls.Config{MinVersion: tls.VersionTLS12}, ServerNames: strings.Fields(names)})
+		if err == nil {
+			_ = d.Close()
+		}
+		if (err == nil) != good {
+			t.Errorf("server names %q of three endpoints: %v", names, err)
+		}
 	}
 }
 
@@ -339,7 +351,7 @@ func (c *certificates) client() *tls.Config {
 	if c == nil {
 		return nil
 	}
-	return &tls.Config{Certificates: []tls.Certificate{c.pair}, RootCAs: c.pool, ServerName: "localhost", MinVersion: tls.VersionTLS12}
+	return &tls.Config{Certificates: []tls.Certificate{c.pair}, RootCAs: c.pool, MinVersion: tls.VersionTLS12}
 }
 
 func newCertificates(t *testing.T) *certificates {
@@ -349,7 +361,7 @@ func newCertificates(t *testing.T) *certificates {
 	caDER := sign(t, ca, ca, caKey, caKey)
 
 	key, leaf := newKey(t), template(2)
-	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	leaf.DNSNames = []string{"localhost"}
 	leaf.KeyUsage = x509.KeyUsageDigitalSignature
 	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	der := sign(t, leaf, ca, key, caKey)
