@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
 	"theseus.dev/system"
 )
 
@@ -20,7 +21,11 @@ func (st *State) Known(ctx context.Context, name string) (*system.System, error)
 	if st.Systems == nil {
 		return nil, fmt.Errorf("find System %s: no way to find Systems was given", name)
 	}
-	return st.Systems(ctx, name)
+	s, err := st.Systems(ctx, name)
+	if err != nil {
+		return nil, &runner.UnusableError{Name: name, Err: err}
+	}
+	return s, nil
 }
 
 func (st *State) systemPath(hash string) string { return st.path(systemsFolder, hash+".yaml") }

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,7 @@ func (l *Library) Known(ctx context.Context, name string) (*system.System, error
 	}
 	s, err := system.Compile(bareSystem(object))
 	if err != nil {
-		return nil, fmt.Errorf("compile System %s: %w", name, err)
+		return nil, &runner.UnusableError{Name: name, Err: err}
 	}
 	return keepFound(where, s), nil
 }
@@ -82,14 +83,21 @@ func (l *Library) shipped(name string) (*system.System, error) {
 	}
 	s, err := l.Shipped(name)
 	if err != nil {
-		return nil, err
+		return nil, &runner.UnusableError{Name: name, Err: err}
 	}
 	return keepFound(where, s), nil
 }
 
-// see is See with the System of the Cluster.
+// see is See with the System of the Cluster, or that of its members where a person has to mend it first.
 func (l *Library) see(ctx context.Context, c *v1alpha1.Cluster) error {
 	sys, err := l.Known(ctx, c.Spec.System)
+	if errors.As(err, new(*runner.UnusableError)) {
+		kept := runner.References(&c.Status)
+		if len(kept) == 0 {
+			return nil
+		}
+		sys, err = l.Pinned(ctx, kept[0])
+	}
 	if err != nil {
 		return err
 	}

@@ -40,13 +40,26 @@ type Inbox interface {
 
 // Library holds Systems.
 type Library interface {
-	// Known is the System as it is known now under a name.
+	// Known is the System as it is known now under a name. An UnusableError says that there is none, or that it is wrong; with any other error it is asked
+	// for again.
 	Known(ctx context.Context, name string) (*system.System, error)
 	// Pinned is the System with this hash. Every System that a status refers to was kept before.
 	Pinned(ctx context.Context, hash string) (*system.System, error)
 	// Keep makes a System durable under its hash.
 	Keep(ctx context.Context, s *system.System) error
 }
+
+// UnusableError is a System that a person has to bring or to mend. What runs needs it no more: it stays on what was kept.
+type UnusableError struct {
+	Name string
+	Err  error
+}
+
+func (e *UnusableError) Error() string {
+	return fmt.Sprintf("System %s cannot be used: %v", e.Name, e.Err)
+}
+
+func (e *UnusableError) Unwrap() error { return e.Err }
 
 // Scene is what a platform needs to know to look and to act.
 type Scene struct {
@@ -215,11 +228,13 @@ func (r *Runner) observe(ctx context.Context) (upgrade.Input, error) {
 		}
 		in.Requests = reqs
 	}
-	look, err := r.Platform.Look(ctx, r.scene(in.System))
-	if err != nil {
-		return in, fmt.Errorf("look at the members: %w", err)
+	if in.System != nil { // else nothing runs, and nobody knows what would
+		look, err := r.Platform.Look(ctx, r.scene(in.System))
+		if err != nil {
+			return in, fmt.Errorf("look at the members: %w", err)
+		}
+		in.Look = look
 	}
-	in.Look = look
 	now := time.Now()
 	if !r.last.IsZero() {
 		in.Tick = now.Sub(r.last) // monotonic
@@ -230,15 +245,16 @@ func (r *Runner) observe(ctx context.Context) (upgrade.Input, error) {
 
 // gatherSystems finds the System known now and those that the status refers to.
 func (r *Runner) gatherSystems(ctx context.Context, in *upgrade.Input) error {
-	known, err := r.Library.Known(ctx, r.cluster.Spec.System)
-	if err != nil {
-		return err
-	}
-	in.System = known
 	if r.systems == nil {
 		r.systems = map[string]*system.System{}
 	}
-	if r.systems[known.Hash()] == nil {
+	known, err := r.Library.Known(ctx, r.cluster.Spec.System)
+	switch {
+	case errors.As(err, new(*UnusableError)):
+		in.Unusable = err
+	case err != nil:
+		return err
+	case r.systems[known.Hash()] == nil:
 		if err := r.Library.Keep(ctx, known); err != nil {
 			return fmt.Errorf("keep System %s: %w", known.Name(), err)
 		}
@@ -255,6 +271,9 @@ func (r *Runner) gatherSystems(ctx context.Context, in *upgrade.Input) error {
 		r.systems[hash] = s
 	}
 	in.Systems = r.systems
+	if in.System = known; known == nil {
+		in.System = r.scene(nil).System
+	}
 	return nil
 }
 
@@ -295,7 +314,7 @@ func (r *Runner) store(ctx context.Context, dec *upgrade.Decision) error {
 		r.cluster = nil // whatever is there now counts
 		return fmt.Errorf("store the journal: %w", err)
 	}
-	r.mark = mark
+	r.mark, r.cluster.Status = mark, dec.Status // also where what follows fails: it is written
 	if r.Inbox != nil && len(dec.Status.Requests) > 0 {
 		return r.Inbox.Answered(ctx, dec.Status.Requests)
 	}

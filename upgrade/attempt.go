@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -35,7 +36,7 @@ func (e *RefusedError) Error() string {
 
 // begin is the pass without an attempt: is there anything to do?
 func (d *Decider) begin(s *Scene) Decision {
-	if err := s.blocked(); err != nil {
+	if err := cmp.Or(s.unusable(), s.blocked()); err != nil {
 		return s.refused(err)
 	}
 	kind, err := s.wish()
@@ -49,6 +50,14 @@ func (d *Decider) begin(s *Scene) Decision {
 		return s.repair()
 	}
 	return d.start(s, kind, 0)
+}
+
+// unusable refuses a spec whose System a person has to bring or to mend first.
+func (s *Scene) unusable() error {
+	if s.in.Unusable == nil {
+		return nil
+	}
+	return &RefusedError{Field: "spec.system", Reason: s.in.Unusable.Error(), Remedy: "apply the System, or name another one"}
 }
 
 // refused keeps up what is applied all the same.

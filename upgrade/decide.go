@@ -20,6 +20,8 @@ type Input struct {
 	Cluster *v1alpha1.Cluster
 	// System as it is known now. A new upgrade takes it; what runs stays on its own.
 	System *system.System
+	// Unusable is why there is none that is known now. System is then that of what runs, or nil where nothing does.
+	Unusable error
 	// Systems by hash: System, and all that the status refers to.
 	Systems map[string]*system.System
 	Look    Look
@@ -84,8 +86,13 @@ func New(more ...Kind) *Decider {
 func (d *Decider) Decide(in Input) Decision {
 	status := own(&in.Cluster.Status)
 	s := newScene(&in, status)
-	dec := d.decide(s)
-	s.describe(&dec)
+	dec := Decision{Situation: Refused, Refusal: s.unusable(), Rest: true}
+	if in.System == nil { // and nothing runs
+		s.kstatus(&dec)
+	} else {
+		dec = d.decide(s)
+		s.describe(&dec)
+	}
 	dec.Status = *status
 	dec.Write = changed(&in.Cluster.Status, status)
 	return dec

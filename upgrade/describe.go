@@ -15,7 +15,6 @@ import (
 // Nothing in the core reads it back.
 func (s *Scene) describe(dec *Decision) {
 	st := s.status
-	st.ObservedGeneration = s.in.Cluster.Generation
 	s.open()
 	st.TargetVersion = ""
 	if s.attempt != nil {
@@ -150,6 +149,7 @@ func (s *Scene) backedUp() {
 
 // kstatus sets the two conditions that say whether to go on waiting.
 func (s *Scene) kstatus(dec *Decision) {
+	s.status.ObservedGeneration = s.in.Cluster.Generation
 	reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse
 	reason, message := v1alpha1.ReasonIdle, ""
 	switch {
@@ -183,6 +183,9 @@ func (s *Scene) kstatus(dec *Decision) {
 
 // editWaiting says which edit of the spec waits for the end of the attempt.
 func (s *Scene) editWaiting() string {
+	if err := s.unusable(); err != nil {
+		return "no edit is followed: " + err.Error()
+	}
 	if s.unfollowed != nil {
 		return "an edit waits: " + s.unfollowed.Error()
 	}

@@ -62,6 +62,9 @@ func (d *Decider) answer(s *Scene, r v1alpha1.Request) (string, error) {
 	case v1alpha1.RequestFinalize:
 		return askFinalize(s)
 	case v1alpha1.RequestAdoptSystem:
+		if s.in.Unusable != nil {
+			return "", s.in.Unusable
+		}
 		return askAdopt(s)
 	}
 	return "", fmt.Errorf("unknown request %q", r.Kind)

@@ -1,6 +1,7 @@
 package runnertest
 
 import (
+	"errors"
 	"testing"
 
 	"theseus.dev/runner"
@@ -23,8 +24,8 @@ func Library(t *testing.T, fresh func(t *testing.T) LibraryPlace) {
 		if err != nil || s.Hash() != p.Known.Hash() {
 			t.Errorf("got %v, %v; want %s", s, err, p.Known.Hash())
 		}
-		if s, err := p.Open(t).Known(t.Context(), "no-such-system"); err == nil {
-			t.Errorf("a System that nobody knows: got %s, want an error", s.Name())
+		if s, err := p.Open(t).Known(t.Context(), "no-such-system"); !errors.As(err, new(*runner.UnusableError)) {
+			t.Errorf("a System that nobody knows: got %v, %v; want an UnusableError", s, err)
 		}
 	})
 	t.Run("what was kept is found elsewhere, the same", func(t *testing.T) {

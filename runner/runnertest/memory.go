@@ -124,7 +124,7 @@ func (m *Memory) Known(_ context.Context, name string) (*system.System, error) {
 	if s := m.known[name]; s != nil {
 		return s, nil
 	}
-	return nil, fmt.Errorf("nobody knows System %q", name)
+	return nil, &runner.UnusableError{Name: name, Err: errors.New("nobody knows it")}
 }
 
 // Keep is part of runner.Library.
