@@ -133,8 +133,8 @@ func collectBackups(list []v1alpha1.Backup, out chan<- prometheus.Metric) {
 }
 
 // note counts an attempt that ended.
-func (m *Metrics) note(c *v1alpha1.Cluster, a *v1alpha1.Attempt) {
-	m.ended.WithLabelValues(c.Namespace, c.Name, string(a.Kind), string(a.Phase)).Inc()
+func (m *Metrics) note(c *v1alpha1.Cluster, a v1alpha1.AttemptSummary) {
+	m.ended.WithLabelValues(c.Namespace, c.Name, string(a.Kind), string(a.Outcome)).Inc()
 }
 
 // forget lets go of what was counted for a Cluster that is gone.

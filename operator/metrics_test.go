@@ -42,13 +42,7 @@ func TestMetrics(t *testing.T) {
 	fatal(t, err)
 	m := NewMetrics(fake.NewClientBuilder().WithScheme(scheme).WithObjects(under, idle, backup("good", "Finished"), backup("bad", "Failed"), backup("new", "")).Build())
 	r := &Reconciler{Metrics: m}
-	watch := r.watcher()
-	ended := under.DeepCopy()
-	ended.Status.Attempt.Phase = v1alpha1.PhaseSucceeded
-	r.Events = quiet{}
-	for _, c := range []*v1alpha1.Cluster{idle, under, under, ended, ended} { // only what ended before our eyes counts, once
-		watch(runner.Pass{Cluster: c, Decision: upgrade.Decision{Status: c.Status}})
-	}
+	r.tell(runner.Pass{Cluster: under, Decision: upgrade.Decision{Ended: []v1alpha1.AttemptSummary{{Kind: v1alpha1.AttemptUpgrade, Outcome: v1alpha1.PhaseSucceeded}}}})
 	want := `
 theseus_cluster_info{cluster="kv",desired_version="3.6.0",namespace="prod",system="etcd",version="3.5.0"} 1
 theseus_cluster_info{cluster="old",desired_version="3.5.0",namespace="prod",system="etcd",version=""} 1

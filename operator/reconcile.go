@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -212,7 +211,7 @@ func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 	state := &State{API: r.API, Live: r.Live, Key: key, See: library.see}
 	platform := r.platformFor(key)
 	d := &driver{uid: uid, platform: platform}
-	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.watcher(),
+	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.tell,
 		Library: library}
 	r.drivers[key] = d
 	return d
@@ -235,54 +234,21 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	}
 }
 
-// watcher tells people and Prometheus of each pass.
-func (r *Reconciler) watcher() func(runner.Pass) {
-	announce, underway := r.announcer(), int64(0)
-	return func(p runner.Pass) {
-		announce(p)
-		a := p.Status.Attempt
-		switch {
-		case a == nil:
-		case !a.Phase.Ended():
-			underway = a.ID
-		case underway == a.ID && r.Metrics != nil: // it ended in this pass, and not before this process began
-			r.Metrics.note(p.Cluster, a)
-			underway = 0
+// tell tells people and Prometheus what a pass wrote down. What a crash in between swallows is still in the journal.
+func (r *Reconciler) tell(p runner.Pass) {
+	for _, e := range p.Events {
+		kind := corev1.EventTypeNormal
+		if e.Warning {
+			kind = corev1.EventTypeWarning
 		}
+		r.Events.Eventf(p.Cluster, nil, kind, e.Reason, action(e), "%s", bounded(joined(e.Object, e.Message)))
 	}
-}
-
-// announcer makes Kubernetes events of those that the journal got since the pass before. What a crash in between swallows is still in the journal.
-func (r *Reconciler) announcer() func(runner.Pass) {
-	var last *v1alpha1.Event
-	first := true
-	return func(p runner.Pass) {
-		list := p.Status.Events
-		fresh := list
-		if first && (p.Status.Serial > 1 || !p.Again) {
-			fresh = nil // a driver that takes over has nothing to tell of what was before
-		}
-		if last != nil {
-			fresh = list[slices.IndexFunc(list, func(e v1alpha1.Event) bool { return sameEvent(e, *last) })+1:]
-		}
-		for _, e := range fresh {
-			kind := corev1.EventTypeNormal
-			if e.Warning {
-				kind = corev1.EventTypeWarning
-			}
-			r.Events.Eventf(p.Cluster, nil, kind, e.Reason, action(e), "%s", bounded(joined(e.Object, e.Message)))
-		}
-		if first = false; len(list) > 0 {
-			last = &list[len(list)-1]
-		}
+	if r.Metrics == nil {
+		return
 	}
-}
-
-// sameEvent compares as the journal keeps times: in seconds.
-func sameEvent(a, b v1alpha1.Event) bool {
-	at := a.At.Unix() == b.At.Unix()
-	a.At = b.At
-	return at && a == b
+	for _, a := range p.Ended {
+		r.Metrics.note(p.Cluster, a)
+	}
 }
 
 // action tells an event from all others of its Cluster. Those that differ in their note alone would be shown as one that came again: the first step or

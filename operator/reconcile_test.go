@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -39,32 +38,23 @@ func TestSystemWakesItsClusters(t *testing.T) {
 	}
 }
 
-// told are the reasons of events.
+// told are the reasons of events, with their types.
 type told struct {
 	events.EventRecorder
-	reasons *[]string
+	list *[]string
 }
 
-func (r told) Eventf(_, _ runtime.Object, _, reason, _, _ string, _ ...any) {
-	*r.reasons = append(*r.reasons, reason)
+func (r told) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
+	*r.list = append(*r.list, kind+" "+reason+": "+fmt.Sprintf(note, args...))
 }
 
-// TestEventsAreToldOnce, also by a driver that read its journal again, as it does after a write that failed: there times are seconds.
-func TestEventsAreToldOnce(t *testing.T) {
-	var reasons []string
-	announce := (&Reconciler{Events: told{reasons: &reasons}}).announcer()
-	now := metav1.NewTime(time.Unix(1700000000, 123456789))
-	status := v1alpha1.ClusterStatus{Serial: 1, Events: []v1alpha1.Event{{At: now, Reason: "One"}, {At: now, Reason: "Two"}}}
-	pass := func() { announce(runner.Pass{Cluster: kv(), Decision: upgrade.Decision{Status: status, Again: true}}) }
-	pass()
-	text, err := json.Marshal(status)
-	fatal(t, err)
-	status = v1alpha1.ClusterStatus{}
-	fatal(t, json.Unmarshal(text, &status))
-	status.Events = append(status.Events, v1alpha1.Event{At: metav1.Now(), Reason: "Three"})
-	pass()
-	if got := strings.Join(reasons, " "); got != "One Two Three" {
-		t.Errorf("told were %s, want each once", got)
+// TestTell: what a pass wrote down becomes events, as it is.
+func TestTell(t *testing.T) {
+	var list []string
+	r := &Reconciler{Events: told{list: &list}}
+	r.tell(runner.Pass{Cluster: kv(), Decision: upgrade.Decision{Events: []v1alpha1.Event{{Reason: "Stop", Object: "member kv-0", Message: "100% old"}, {Reason: "Failed", Warning: true}}}})
+	if got := strings.Join(list, "|"); got != "Normal Stop: member kv-0: 100% old|Warning Failed: " {
+		t.Errorf("told were %q", got)
 	}
 }
 

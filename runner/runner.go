@@ -189,6 +189,7 @@ func (r *Runner) Step(ctx context.Context) (Pass, error) {
 	}
 	r.cluster.Status = dec.Status
 	p.Cluster = r.cluster
+	late := r.answered(ctx, &dec)
 	r.said = ""
 	if dec.Act != nil {
 		if p.ActError = r.act(ctx, *dec.Act); p.ActError != nil {
@@ -198,7 +199,7 @@ func (r *Runner) Step(ctx context.Context) (Pass, error) {
 	if r.Watch != nil {
 		r.Watch(p)
 	}
-	return p, nil
+	return p, late
 }
 
 // load reads the cluster in the first pass and after each store that failed. Between them the spec is read again, because people edit it.
@@ -314,9 +315,17 @@ func (r *Runner) store(ctx context.Context, dec *upgrade.Decision) error {
 		r.cluster = nil // whatever is there now counts
 		return fmt.Errorf("store the journal: %w", err)
 	}
-	r.mark, r.cluster.Status = mark, dec.Status // also where what follows fails: it is written
-	if r.Inbox != nil && len(dec.Status.Requests) > 0 {
-		return r.Inbox.Answered(ctx, dec.Status.Requests)
+	r.mark = mark
+	return nil
+}
+
+// answered lets the inbox drop what was answered. Where that fails the answers are written all the same, and are passed over until the inbox knows.
+func (r *Runner) answered(ctx context.Context, dec *upgrade.Decision) error {
+	if !dec.Write || r.Inbox == nil || len(dec.Status.Requests) == 0 {
+		return nil
+	}
+	if err := r.Inbox.Answered(ctx, dec.Status.Requests); err != nil {
+		return fmt.Errorf("take answered requests out of the inbox: %w", err)
 	}
 	return nil
 }

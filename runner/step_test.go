@@ -3,6 +3,7 @@ package runner_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,5 +120,25 @@ func TestNoSystem(t *testing.T) {
 	p.unusable = false
 	if st := p.passes(1); st.Attempt == nil || meta.IsStatusConditionTrue(st.Conditions, v1alpha1.ConditionStalled) {
 		t.Errorf("it did not begin: %+v", st.Conditions)
+	}
+}
+
+// Each event of the journal is told once, in the pass that wrote it: also of a runner that takes over, and where two are alike.
+func TestEventsAreTold(t *testing.T) {
+	p := newPlace(t)
+	var told []v1alpha1.Event
+	watch := func(pass runner.Pass) { told = append(told, pass.Events...) }
+	p.runner.Watch = watch
+	p.passes(5)
+	p.runner = &runner.Runner{Journal: p, Inbox: p, Library: p, Platform: p, Decider: upgrade.New(), Watch: watch}
+	for _, id := range []string{"1", "2"} {
+		p.Ask(v1alpha1.Request{ID: "p" + id, Kind: v1alpha1.RequestPause})
+		p.passes(3)
+		p.Ask(v1alpha1.Request{ID: "r" + id, Kind: v1alpha1.RequestResume})
+		p.passes(3)
+	}
+	st := p.passes(3)
+	if len(told) < 8 || !slices.EqualFunc(told, st.Events, func(a, b v1alpha1.Event) bool { return a.Reason == b.Reason && a.Message == b.Message }) {
+		t.Errorf("told were %d events, %+v,\nand the journal has %d, %+v", len(told), told, len(st.Events), st.Events)
 	}
 }

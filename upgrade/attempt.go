@@ -378,6 +378,7 @@ func (s *Scene) end(phase v1alpha1.AttemptPhase, at, message string) {
 		}
 	}
 	s.status.Overrides = nil
+	s.ended = append(s.ended, sum)
 	s.status.Attempts = appendBounded(s.status.Attempts, sum, maxAttempts)
 	how := describeAttempt(a) + " ended at " + at
 	if at == "" {

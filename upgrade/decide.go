@@ -64,6 +64,9 @@ type Decision struct {
 	Due time.Duration
 	// Refusal says why the spec cannot be followed, in situation Refused.
 	Refusal error
+	// Events and Ended are what Status has got of each with this decision.
+	Events []v1alpha1.Event
+	Ended  []v1alpha1.AttemptSummary
 }
 
 // Decider decides. Its only state is the table of step kinds.
@@ -93,7 +96,7 @@ func (d *Decider) Decide(in Input) Decision {
 		dec = d.decide(s)
 		s.describe(&dec)
 	}
-	dec.Status = *status
+	dec.Status, dec.Events, dec.Ended = *status, s.events, s.ended
 	dec.Write = changed(&in.Cluster.Status, status)
 	return dec
 }
@@ -418,11 +421,18 @@ func disruptedHand(h *v1alpha1.Hand) bool {
 	return handOrder(h.Phase) > handOrder(v1alpha1.HandReplace) || h.Phase == v1alpha1.HandReplace && h.Incarnation != ""
 }
 
+// longWait is how long a wait lasts before an event tells of it. A soak is as long as somebody wanted it to be.
+const longWait = time.Minute
+
 // wait keeps since when this is waited for; the deadline moves with progress.
 func (s *Scene) wait(w *v1alpha1.WaitingFor, bounded bool) {
 	w.Since = s.Now()
 	if old := s.waitBefore(); old != nil && old.Object == w.Object && old.Rule == w.Rule {
-		w.Since = old.Since
+		w.Since, w.Told = old.Since, old.Told
+	}
+	if !w.Told && w.Rule != soakRule && s.in.Now.Sub(w.Since.Time) >= longWait {
+		w.Told = true
+		s.event("Waiting", w.Object, "for "+w.Rule+": "+w.Message, false)
 	}
 	if bounded {
 		left := s.deadline() - (s.Clock() - s.step.ProgressAt.Duration)

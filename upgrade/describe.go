@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -22,6 +23,9 @@ func (s *Scene) describe(dec *Decision) {
 	}
 	s.count()
 	s.conditions(dec)
+	for i := range st.Conditions { // those too that say the same as before
+		st.Conditions[i].ObservedGeneration = s.in.Cluster.Generation
+	}
 }
 
 // count sums up the members and takes the current version from their answers: the lowest that any says.
@@ -130,20 +134,20 @@ func restReason(a *v1alpha1.Attempt) string {
 	return v1alpha1.ReasonPaused
 }
 
+// backedUp says of the hop that is taken, or was taken last, whether there is a backup from before it.
 func (s *Scene) backedUp() {
 	a := s.status.Attempt
-	if a == nil || int(a.Hop) >= len(a.Hops) {
+	if a == nil || a.Kind != v1alpha1.AttemptUpgrade {
 		return
 	}
-	for i := range a.Steps {
-		if st := &a.Steps[i]; st.Kind == KindBackup {
-			switch st.Phase {
-			case v1alpha1.StepDone:
-				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionTrue, v1alpha1.ReasonBackedUp, a.Hops[a.Hop].Backup)
-			case v1alpha1.StepPending, v1alpha1.StepRunning:
-				s.set(v1alpha1.ConditionBackedUp, metav1.ConditionFalse, v1alpha1.ReasonNoBackup, "the hop's backup is not complete yet")
-			}
-		}
+	i := slices.IndexFunc(a.Steps, func(st v1alpha1.StepStatus) bool { return st.Kind == KindBackup })
+	switch {
+	case i < 0:
+		s.set(v1alpha1.ConditionBackedUp, metav1.ConditionFalse, v1alpha1.ReasonNoBackup, "the hop from "+a.Hops[a.Hop].From+" to "+a.Hops[a.Hop].To+" takes none")
+	case a.Steps[i].Phase == v1alpha1.StepDone:
+		s.set(v1alpha1.ConditionBackedUp, metav1.ConditionTrue, v1alpha1.ReasonBackedUp, a.Hops[a.Hop].Backup)
+	case a.Steps[i].Phase == v1alpha1.StepPending, a.Steps[i].Phase == v1alpha1.StepRunning:
+		s.set(v1alpha1.ConditionBackedUp, metav1.ConditionFalse, v1alpha1.ReasonNoBackup, "the hop's backup is not complete yet")
 	}
 }
 
@@ -161,7 +165,7 @@ func (s *Scene) kstatus(dec *Decision) {
 		}
 	case resting(s.attempt.Phase):
 		stalled, reason, message = metav1.ConditionTrue, restReason(s.attempt), s.attempt.Rest
-		if s.attempt.Kind == v1alpha1.AttemptCreate {
+		if s.attempt.Kind == v1alpha1.AttemptCreate || s.unfollowed != nil {
 			if e := s.editWaiting(); e != "" {
 				message += "; " + e
 			}

@@ -27,7 +27,7 @@ func (d *Decider) followSpec(s *Scene) bool {
 		if !a.Disrupted {
 			end = v1alpha1.PhaseAborted
 		}
-		return d.turnBack(s, end, why) == nil
+		return d.turnTo(s, end, why)
 	}
 	if a.Disrupted {
 		return false // refused: see describe
@@ -35,7 +35,13 @@ func (d *Decider) followSpec(s *Scene) bool {
 	if _, err := s.in.System.Path(a.Base.Spec.Version, want); err != nil {
 		return false // so is what no path leads to
 	}
-	return d.turnBack(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted") == nil
+	return d.turnTo(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted")
+}
+
+// turnTo goes back for an edit, or keeps why that cannot be.
+func (d *Decider) turnTo(s *Scene, end v1alpha1.AttemptPhase, why string) bool {
+	s.unfollowed = d.turnBack(s, end, why)
+	return s.unfollowed == nil
 }
 
 // startOver ends the first start of a cluster that nobody used yet, when its spec is corrected, and begins another, which replaces all members

@@ -463,6 +463,9 @@ func note(message string) string {
 	return ". " + message
 }
 
+// soakRule is the rule of waits for a soak.
+const soakRule = "soak"
+
 // passed says whether the checks before still hold; if not, the member goes back to the first of them. Only
 // getting further than ever is progress, so that flapping ends by the deadline.
 func (w *walk) passed(f *fact) bool {
@@ -551,12 +554,12 @@ func (w *walk) soaking(h *v1alpha1.Hand, f *fact) (Move, v1alpha1.HandPhase) {
 		h.Since, h.SoakCrashes = &c, f.Crashes
 	}
 	soak := w.soak(w.g.comp)
-	if left := soak - (w.Clock() - h.Since.Duration); left > 0 && !w.Overridden("soak") {
+	if left := soak - (w.Clock() - h.Since.Duration); left > 0 && !w.Overridden(soakRule) {
 		message := fmt.Sprintf("stays ready for %s", soak)
 		if f.Crashes > 0 {
 			message += note(f.Message)
 		}
-		return stay(waitFor(left, "member "+h.Member, "soak", message))
+		return stay(waitFor(left, "member "+h.Member, soakRule, message))
 	}
 	return then(v1alpha1.HandAfter)
 }

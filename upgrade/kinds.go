@@ -440,8 +440,8 @@ func (soakAll) Look(s *Scene, st *v1alpha1.StepStatus) Move {
 		st.Since = &c
 	}
 	longest := s.healingSoak() / 2
-	if left := longest - (s.Clock() - st.Since.Duration); left > 0 && !s.Overridden("soak") {
-		return waitFor(left, "cluster", "soak", fmt.Sprintf("stays ready and settled for %s", longest))
+	if left := longest - (s.Clock() - st.Since.Duration); left > 0 && !s.Overridden(soakRule) {
+		return waitFor(left, "cluster", soakRule, fmt.Sprintf("stays ready and settled for %s", longest))
 	}
 	return Done()
 }

@@ -296,8 +296,8 @@ func (w *relocation) soaking() Move {
 		w.st.Since, w.st.Moved.Crashes = &c, crashes
 	}
 	soak := w.soak(w.g.comp)
-	if left := soak - (w.Clock() - w.st.Since.Duration); left > 0 && !w.Overridden("soak") {
-		return waitFor(left, "StatefulSet "+w.to.Name, "soak", fmt.Sprintf("its %d members stay ready for %s", len(w.to.facts), soak))
+	if left := soak - (w.Clock() - w.st.Since.Duration); left > 0 && !w.Overridden(soakRule) {
+		return waitFor(left, "StatefulSet "+w.to.Name, soakRule, fmt.Sprintf("its %d members stay ready for %s", len(w.to.facts), soak))
 	}
 	if n := int32(len(w.to.facts)); n > w.st.Moved.Passed { //nolint:gosec // at most 99
 		if !w.backing {

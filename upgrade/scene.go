@@ -27,6 +27,9 @@ type Scene struct {
 	hop       int32 // of the attempt, -1 without one
 	// unfollowed is why an edit that the attempt would follow is not followed.
 	unfollowed error
+	// What the journal got in this pass.
+	events []v1alpha1.Event
+	ended  []v1alpha1.AttemptSummary
 }
 
 // Now is the wall clock, for people.
@@ -237,6 +240,7 @@ func (s *Scene) event(reason, object, message string, warning bool) {
 	if s.attempt != nil {
 		e.Attempt = s.attempt.ID
 	}
+	s.events = append(s.events, e)
 	s.status.Events = appendBounded(s.status.Events, e, maxEvents)
 }
 

@@ -526,6 +526,9 @@ type WaitingFor struct {
 	// +optional
 	Message string      `json:"message,omitempty"`
 	Since   metav1.Time `json:"since"`
+	// Told is set when the wait has lasted so long that an event told of it.
+	// +optional
+	Told bool `json:"told,omitempty"`
 	// Deadline after which the attempt fails if nothing gets better; empty where a person is waited for.
 	// +optional
 	Deadline *metav1.Time `json:"deadline,omitempty"`

@@ -64,7 +64,7 @@ func (s *story) tell(e v1alpha1.Event) line {
 		s.step(e, &l)
 	case "MemberReplaced", "MembersMoved":
 		l.text += s.took(e, l.about)
-	case string(v1alpha1.ActPrepare), string(v1alpha1.ActConfigure):
+	case string(v1alpha1.ActPrepare), string(v1alpha1.ActConfigure), "Waiting": // what is waited for is shown as long as it lasts
 		l.detail = true
 	case string(v1alpha1.ActStart):
 		_, l.detail = s.begun[l.about] // a stop said so
