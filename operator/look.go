@@ -225,6 +225,8 @@ func (p *Platform) member(ctx context.Context, view system.Member, container str
 	}
 	m.State, m.Message = stateOf(pod, st)
 	switch {
+	case m.State == upgrade.ProcessRunning:
+		m.Unready = p.unready(ctx, pod)
 	case m.State != upgrade.ProcessStarting:
 	case held(pod):
 		m.Message = "it is held until its volume is one that " + m.View.Version + " may start on"
@@ -235,8 +237,12 @@ func (p *Platform) member(ctx context.Context, view system.Member, container str
 	if why := p.blocked[string(pod.UID)]; why != "" {
 		m.Message = joined(m.Message, why)
 	}
-	if m.Crashes > 0 {
-		m.Message = joined(m.Message, p.lastWords(ctx, pod, container, m.Crashes))
+	ended := m.Crashes
+	if i := slices.IndexFunc(pod.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool { return !s.Ready && s.RestartCount > 0 }); i >= 0 {
+		container, ended = pod.Status.InitContainerStatuses[i].Name, pod.Status.InitContainerStatuses[i].RestartCount
+	}
+	if ended > 0 {
+		m.Message = joined(m.Message, p.lastWords(ctx, pod, container, ended))
 	}
 	return m
 }
@@ -305,8 +311,8 @@ func pending(pod *corev1.Pod) string {
 			return joined(c.Reason, c.Message)
 		}
 	}
-	if w := waitingOf(pod); w != nil {
-		return joined(w.Reason, w.Message)
+	if _, why := waitingOf(pod); why != "" {
+		return why
 	}
 	for _, st := range pod.Status.InitContainerStatuses {
 		if t := st.State.Terminated; t != nil && t.ExitCode != 0 {
@@ -316,14 +322,24 @@ func pending(pod *corev1.Pod) string {
 	return ""
 }
 
-// waitingOf is the first container that waits for something else than its turn.
-func waitingOf(pod *corev1.Pod) *corev1.ContainerStateWaiting {
-	for _, st := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
-		if w := st.State.Waiting; w != nil && w.Reason != "" && w.Reason != "PodInitializing" && w.Reason != "ContainerCreating" {
-			return w
+// waitingOf is why the first container waits that waits for something else than its turn.
+func waitingOf(pod *corev1.Pod) (reason, why string) {
+	inits := len(pod.Status.InitContainerStatuses)
+	for i, st := range slices.Concat(pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses) {
+		w := st.State.Waiting
+		if w == nil || w.Reason == "" || w.Reason == "PodInitializing" || w.Reason == "ContainerCreating" {
+			continue
 		}
+		why := joined(w.Reason, w.Message)
+		if last := st.LastTerminationState.Terminated; last != nil {
+			why = joined(w.Reason, ending(last))
+		}
+		if i < inits {
+			why = "init container " + st.Name + ": " + why
+		}
+		return w.Reason, why
 	}
-	return nil
+	return "", ""
 }
 
 // hopeless are the reasons that trying again does not heal. A first error of a pull is not among them: the kubelet tries some times before it backs off.
@@ -331,11 +347,11 @@ var hopeless = []string{"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPu
 
 // brokenBy says why a pod cannot come up at all.
 func brokenBy(pod *corev1.Pod) string {
-	w := waitingOf(pod)
-	if w == nil || !slices.Contains(hopeless, w.Reason) || pod.DeletionTimestamp != nil {
+	reason, why := waitingOf(pod)
+	if !slices.Contains(hopeless, reason) || pod.DeletionTimestamp != nil {
 		return ""
 	}
-	return joined(w.Reason, w.Message)
+	return why
 }
 
 // tailLines is how many of its own last lines a member that ended is shown with.

@@ -107,6 +107,60 @@ func TestStuckMemberSaysWhy(t *testing.T) {
 	})
 }
 
+// A member that runs and to which no service leads is not ready, and says why. Of one whose node is lost nobody knows.
+func TestUnreadyMemberSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := podOf(0, "old", hold{})
+		pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: "standin", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}},
+			Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ContainersNotReady", Message: "containers with unready status: [standin]"}}}
+		lost := pod.DeepCopy()
+		lost.Status.Conditions[0].Reason, lost.Name, lost.UID = "", memberName("kv", "standin", 1), "lost"
+		api := withEvents(t, kv(), pod, lost, toldOf(pod.UID, "Unhealthy", "Readiness probe failed: 503", time.Now()))
+		p := &Platform{API: api, Live: api, Key: key}
+		said := func() string {
+			members := lookAt(t, p, scene(standin(t), -1, "")).Members
+			if members[1].Unready != "" {
+				t.Errorf("of a lost node: %q", members[1].Unready)
+			}
+			return members[0].Unready
+		}
+		if got := said(); got != "no service leads to it: containers with unready status: [standin]" {
+			t.Errorf("at first: got %q", got)
+		}
+		time.Sleep(silentFor + time.Second)
+		if got := said(); !strings.HasPrefix(got, "no service leads to it: Readiness probe failed: 503") {
+			t.Errorf("later: got %q", got)
+		}
+		pod.Status.Conditions[0].Status = corev1.ConditionTrue
+		fatal(t, api.Status().Update(t.Context(), pod))
+		if got := said(); got != "" {
+			t.Errorf("when it is ready: got %q", got)
+		}
+	})
+}
+
+// TestPending: a pod says itself why it does not run yet.
+func TestPending(t *testing.T) {
+	waits := func(reason, message string) corev1.ContainerState {
+		return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
+	}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 3, Reason: "Error"}}
+	for want, status := range map[string]corev1.PodStatus{
+		"": {ContainerStatuses: []corev1.ContainerStatus{{State: waits("ContainerCreating", "")}}},
+		"Unschedulable: 0/3 nodes are available": {Conditions: []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable",
+			Message: "0/3 nodes are available"}}},
+		"ImagePullBackOff: back-off pulling image": {ContainerStatuses: []corev1.ContainerStatus{{State: waits("ImagePullBackOff", "back-off pulling image")}}},
+		"init container copy: CrashLoopBackOff: exit code 3": {
+			InitContainerStatuses: []corev1.ContainerStatus{{Name: "copy", State: waits("CrashLoopBackOff", "back-off 10s restarting"), LastTerminationState: ended}},
+			ContainerStatuses:     []corev1.ContainerStatus{{State: waits("PodInitializing", "")}}},
+		"init container copy: exit code 3": {InitContainerStatuses: []corev1.ContainerStatus{{Name: "copy", State: ended}}},
+	} {
+		if got := pending(&corev1.Pod{Status: status}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestReplicaFailure(t *testing.T) {
 	d := &appsv1.Deployment{Status: appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{
 		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Message: "going on"},

@@ -78,6 +78,8 @@ type Member struct {
 	Crashes int32
 	// Broken is set when the platform knows that this incarnation cannot come up. Example: "program not found".
 	Broken string
+	// Unready is why the platform leads no clients to it though it runs; then it is not ready whatever it says itself. Empty: it does, or it leads nobody anywhere.
+	Unready string
 	// Message is what the platform says about it, with its own last log lines where it crashed.
 	Message string
 }
@@ -237,6 +239,9 @@ func (f *fact) judge(g *group, base system.Scope) {
 	sc := base
 	sc.M, sc.All = &f.View, g.all
 	f.ready, f.why = g.comp.Ready(&sc)
+	if f.Unready != "" {
+		f.ready, f.why = system.No, f.Unready
+	}
 	f.version, _ = g.comp.Version(&sc)
 	f.role, f.roleOK = g.comp.Role(&sc)
 }

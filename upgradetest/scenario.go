@@ -27,7 +27,7 @@ import (
 //	cluster [new] [v=1.0]  a cluster that runs, or one that is still to be created; the input is its spec
 //	edit                   lay the input over the spec
 //	filled VERSION         a restore filled the volumes with data that a version wrote
-//	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version, why
+//	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version, why, unserved
 //	bad VERSION HOW        processes of a version are: crashing, unready, silent, wrong, broken, good
 //	outcome WHAT HOW       runs of an action, "backup" or "prepare" end: ok, failed, unknown, hanging
 //	acts HOW               acts are done, or lost
@@ -83,7 +83,7 @@ type actor struct {
 	left, snap      float64
 	says            string
 	gone            bool
-	why             string // what the platform says of it
+	why, unserved   string // what the platform says of it, and why it leads no clients to it
 	volume          string
 }
 
@@ -389,6 +389,8 @@ func (s *Scenario) setMember(args []string) error {
 			a.gone = v == "true"
 		case "version":
 			a.says = v
+		case "unserved":
+			a.unserved = strings.ReplaceAll(v, "_", " ")
 		case "why":
 			a.why = strings.ReplaceAll(v, "_", " ")
 		case "state":
@@ -462,7 +464,7 @@ func (s *Scenario) look() upgrade.Look {
 		l.Blocked = map[string]string{"kv": s.blocked}
 	}
 	for _, a := range s.sorted() {
-		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken, Message: a.why}
+		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken, Message: a.why, Unready: a.unserved}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal
 		m.Workload = strings.TrimSuffix(a.name, fmt.Sprintf("-%d", a.ordinal))
 		if a.state == upgrade.ProcessAbsent {
