@@ -17,6 +17,7 @@ import (
 // cannot differ from it and cost nothing between. Only what is counted over time is kept, from the start of this process on.
 type Metrics struct {
 	reader client.Reader
+	leads  <-chan struct{} // closed when this process works: of several operators one speaks, or sums would count each Cluster twice
 	ended  *prometheus.CounterVec
 }
 
@@ -41,9 +42,9 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("theseus_"+name, help, labels, nil)
 }
 
-// NewMetrics reads Clusters and Backups from a cache. It is to be registered once.
-func NewMetrics(cached client.Reader) *Metrics {
-	return &Metrics{reader: cached, ended: prometheus.NewCounterVec(prometheus.CounterOpts{
+// NewMetrics reads Clusters and Backups from a cache, as soon as leads is closed. It is to be registered once.
+func NewMetrics(cached client.Reader, leads <-chan struct{}) *Metrics {
+	return &Metrics{reader: cached, leads: leads, ended: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "theseus_attempts_ended_total", Help: "Attempts that ended since this process began.",
 	}, append(perCluster, "kind", "phase"))}
 }
@@ -58,6 +59,11 @@ func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
 
 // Collect is part of prometheus.Collector. A cache that does not answer gives no metrics of Clusters, which an alert on their absence sees.
 func (m *Metrics) Collect(out chan<- prometheus.Metric) {
+	select {
+	case <-m.leads:
+	default:
+		return
+	}
 	m.ended.Collect(out)
 	ctx, stop := context.WithTimeout(context.Background(), scrapePatience)
 	defer stop()

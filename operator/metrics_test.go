@@ -40,9 +40,14 @@ func TestMetrics(t *testing.T) {
 	}
 	scheme, err := Scheme()
 	fatal(t, err)
-	m := NewMetrics(fake.NewClientBuilder().WithScheme(scheme).WithObjects(under, idle, backup("good", "Finished"), backup("bad", "Failed"), backup("new", "")).Build())
+	leads := make(chan struct{})
+	m := NewMetrics(fake.NewClientBuilder().WithScheme(scheme).WithObjects(under, idle, backup("good", "Finished"), backup("bad", "Failed"), backup("new", "")).Build(), leads)
 	r := &Reconciler{Metrics: m}
 	r.tell(runner.Pass{Cluster: under, Decision: upgrade.Decision{Ended: []v1alpha1.AttemptSummary{{Kind: v1alpha1.AttemptUpgrade, Outcome: v1alpha1.PhaseSucceeded}}}})
+	if got := exposed(t, m); got != "" {
+		t.Errorf("one of several operators that does not work says\n%s", got)
+	}
+	close(leads)
 	want := `
 theseus_cluster_info{cluster="kv",desired_version="3.6.0",namespace="prod",system="etcd",version="3.5.0"} 1
 theseus_cluster_info{cluster="old",desired_version="3.5.0",namespace="prod",system="etcd",version=""} 1
@@ -88,7 +93,7 @@ func exposed(t *testing.T, m *Metrics) string {
 // described are the names of all metrics.
 func described() (names []string) {
 	list := make(chan *prometheus.Desc, 50)
-	NewMetrics(nil).Describe(list)
+	NewMetrics(nil, nil).Describe(list)
 	close(list)
 	for d := range list {
 		names = append(names, regexp.MustCompile(`fqName: "(\w+)"`).FindStringSubmatch(d.String())[1])

@@ -79,7 +79,7 @@ func Run(ctx context.Context, config *rest.Config, o Options) error {
 		return err
 	}
 	r := &Reconciler{API: m.GetClient(), Live: m.GetAPIReader(), Pods: clientset, Config: m.GetConfig(), Events: m.GetEventRecorder("theseus"), Shipped: o.Shipped, Image: o.Image, Identity: identity(),
-		Metrics: NewMetrics(m.GetClient())}
+		Metrics: NewMetrics(m.GetClient(), m.Elected())}
 	err = errors.Join(metrics.Registry.Register(r.Metrics),
 		r.SetupWithManager(m), (&BackupReconciler{r}).SetupWithManager(m), (&RestoreReconciler{r}).SetupWithManager(m),
 		m.AddHealthzCheck("healthz", healthz.Ping), m.AddReadyzCheck("readyz", healthz.Ping))
