@@ -25,7 +25,7 @@ type checks struct {
 	waitFor  int64  // the attempt that the wait is of
 	served   int64  // the attempt of first members one of which was seen ready
 	retry    bool   // somebody asked for another try
-	allowed  string // a version below the level that a person let members have
+	allowed  string // the lowest version below the level that a person let members have
 	lastSpec string // of the attempt before
 }
 
@@ -412,13 +412,18 @@ func (w *World) otherEnd(p *pass, a *v1alpha1.Attempt, i v1alpha1.Intent) bool {
 
 // p5neverBelowTheLevel: no member is brought to a version below what was finalized, unless a way back was opened.
 func (c *checks) p5neverBelowTheLevel(w *World, p *pass, i v1alpha1.Intent) {
-	if overridden(&p.dec.Status, "way back") || overridden(&p.dec.Status, "run/action/lower") {
-		c.allowed = i.Version // a person knows better, and has to go on with it afterwards
-	}
-	if i.Version == c.allowed {
+	below := func(a, b string) bool { return slices.Index(versions, a) < slices.Index(versions, b) }
+	if !below(i.Version, w.level) {
 		return
 	}
-	if (i.Act == v1alpha1.ActStart || i.Act == v1alpha1.ActConfigure) && p.honest && slices.Index(versions, i.Version) < slices.Index(versions, w.level) {
+	byPerson := overridden(&p.dec.Status, "way back") || overridden(&p.dec.Status, "run/action/lower")
+	if byPerson && (c.allowed == "" || below(i.Version, c.allowed)) {
+		c.allowed = i.Version // a person knows better, and has to go on with it afterwards
+	}
+	if c.allowed != "" && !below(i.Version, c.allowed) {
+		return
+	}
+	if (i.Act == v1alpha1.ActStart || i.Act == v1alpha1.ActConfigure) && p.honest {
 		w.broke("promise 5", "%s of %s%s with %s, below the finalized %s", i.Act, i.Component, i.Member, i.Version, w.level)
 	}
 }
