@@ -152,11 +152,15 @@ func (b *blueprint) template() (corev1.PodTemplateSpec, error) {
 	if p.Image == "" {
 		return corev1.PodTemplateSpec{}, fmt.Errorf("system %s names no image of version %s: set versions.image there, or spec.components.%s.image", b.system.Name(), b.version, b.component.Name())
 	}
+	systems, err := b.system.Overlay(b.component.Name(), b.spec, b.cluster.Name, b.version)
+	if err != nil {
+		return corev1.PodTemplateSpec{}, err
+	}
 	t := b.plain(p)
 	for _, overlay := range []struct {
 		where string
 		patch *runtime.RawExtension
-	}{{"the System's components." + b.component.Name() + ".pod", b.component.API().Pod}, {"spec.components." + b.component.Name() + ".pod", b.own().Pod}} {
+	}{{"the System's components." + b.component.Name() + ".pod", systems}, {"spec.components." + b.component.Name() + ".pod", b.own().Pod}} {
 		if t, err = lay(t, overlay.patch); err != nil {
 			return t, fmt.Errorf("%s: %w", overlay.where, err)
 		}

@@ -90,6 +90,7 @@ func (c *checker) start(path string, api *v1alpha1.Component) {
 	c.env(path+".env", api.Env, in)
 	c.template(path+".program", api.Program, place{vars: programVariables})
 	c.template(path+".image", api.Image, place{vars: programVariables})
+	c.overlay(path+".pod", api.Pod)
 }
 
 func (c *checker) stop(path string, stop *v1alpha1.Stop) {

@@ -313,7 +313,8 @@ type Component struct {
 	// +optional
 	Workload Workload `json:"workload,omitempty"`
 	// Pod is laid over the pod template in Kubernetes, as a strategic merge patch. The container of the member is called like its
-	// component. Example: {spec: {containers: [{name: etcd, readinessProbe: {httpGet: {path: /health, port: client}}}]}}.
+	// component. Texts are templates that speak of cluster, version and options; what has come out empty is left out.
+	// Example: {spec: {containers: [{name: etcd, readinessProbe: {httpGet: {path: /health, port: client}}}]}}.
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Schemaless
 	// +kubebuilder:validation:Type=object

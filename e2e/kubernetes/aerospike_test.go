@@ -67,7 +67,7 @@ func TestAerospike(t *testing.T) {
 	as := c.await("as", "runs 4.2.0.10", settledAt("4.2.0.10"))
 	c.ended(as, v1alpha1.PhaseSucceeded)
 	c.contains("the journal", eventsOf(as, "AttemptStarted", "Backup", "BackedUp", "Stop", "Renew", "MemberReplaced", "AttemptSucceeded"),
-		"AttemptStarted", "Stop aerospike-1", "Renew aerospike-1", "MemberReplaced aerospike-1",
+		"AttemptStarted", "Backup step backup", "Stop aerospike-1", "Renew aerospike-1", "MemberReplaced aerospike-1",
 		"Stop aerospike-0", "Renew aerospike-0", "MemberReplaced aerospike-0", "AttemptSucceeded")
 	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingAerospike: 0 of 2 members updated", "UpdatingAerospike: 1 of 2 members updated")
 	for _, uid := range c.uids() {
@@ -76,6 +76,7 @@ func TestAerospike(t *testing.T) {
 		}
 	}
 	c.readBack(written)
+	c.backupsCameFirst(as)
 	c.provedBackup(as, "as-4.1.0.6-4.2.0.10-a")
 	c.eventually("no pod waits for the operator any more", func(ctx context.Context) error {
 		w, err := c.AppsV1().StatefulSets(c.namespace).Get(ctx, "as-aerospike", metav1.GetOptions{})

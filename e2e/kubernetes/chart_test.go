@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/systems"
 )
 
 // helm runs the helm that "make bin/helm" built.
@@ -82,6 +83,7 @@ func TestChart(t *testing.T) {
 	}
 
 	before := c.podUIDs()
+	c.shipsAnother()
 	c.helm(append([]string{"upgrade", "theseus", chart, "--skip-crds", "--set", "podAnnotations.newer=yes"}, flags...)...)
 	c.patchAnnotation("si", "theseus.dev/requests", `{"id": "p", "kind": "Pause"}`)
 	si := c.await("si", "has its answer", func(si *v1alpha1.Cluster) bool { return len(si.Status.Requests) > 0 })
@@ -91,6 +93,14 @@ func TestChart(t *testing.T) {
 	if after := c.podUIDs(); before != after {
 		t.Errorf("a new Theseus replaced members: before %s, after %s", before, after)
 	}
+}
+
+// shipsAnother lets the System of the stand-in be another one, of which another pod template follows, as one that a new release ships: an object hides the shipped one.
+func (c *cluster) shipsAnother() {
+	c.t.Helper()
+	text, err := systems.Load("standin")
+	must(c.t, err)
+	c.apply(string(text), "grace: 10s", "grace: 12s")
 }
 
 // podUIDs are the members' pods.

@@ -80,6 +80,7 @@ func TestEtcd(t *testing.T) {
 // backedUp wants a backup with its proof for each hop.
 func (c *cluster) backedUp(kv *v1alpha1.Cluster) {
 	c.t.Helper()
+	c.backupsCameFirst(kv)
 	list, err := c.any.Resource(v1alpha1.GroupVersion.WithResource("backups")).Namespace(c.namespace).List(c.t.Context(), metav1.ListOptions{})
 	must(c.t, err)
 	if len(list.Items) != len(kv.Status.Attempt.Hops) {
@@ -94,6 +95,30 @@ func (c *cluster) backedUp(kv *v1alpha1.Cluster) {
 		if !reflect.DeepEqual(b.Spec.TTL, kv.Spec.Upgrade.BackupTTL) {
 			c.t.Errorf("backup %s is kept for %v, want %v", b.Name, b.Spec.TTL, kv.Spec.Upgrade.BackupTTL)
 		}
+	}
+}
+
+// backupsCameFirst wants the backup of each hop of the last attempt to be complete before its first member goes.
+func (c *cluster) backupsCameFirst(kv *v1alpha1.Cluster) {
+	c.t.Helper()
+	backed, gone := false, 0
+	for _, e := range kv.Status.Events {
+		if e.Attempt != kv.Status.Attempt.ID {
+			continue
+		}
+		switch e.Reason {
+		case "HopStarted":
+			backed = false
+		case "BackedUp":
+			backed = true
+		case "Stop":
+			if gone++; !backed {
+				c.t.Errorf("%s went before there was a backup", e.Object)
+			}
+		}
+	}
+	if gone == 0 {
+		c.t.Errorf("the journal tells of no member that went: %+v", kv.Status.Events)
 	}
 }
 

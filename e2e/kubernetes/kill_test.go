@@ -45,6 +45,9 @@ func TestKilled(t *testing.T) {
 	c.apply(standinCluster, "VERSION", "1.0.0")
 	k := &killer{c: c, program: program, dir: t.TempDir()}
 	created := k.until("runs 1.0.0", "*.done*", settledAt("1.0.0"))
+	r := &roll{cluster: c, seen: map[string]map[string]bool{}}
+	r.writer = r.writes("si")
+	r.count()
 	c.upgradeTo("si", "1.1.0")
 	after := k.until("runs 1.1.0", "*.done*", settledAt("1.1.0"))
 	c.upgradeTo("si", "1.2.0")
@@ -52,6 +55,12 @@ func TestKilled(t *testing.T) {
 	t.Logf("the operator was killed %d times while the cluster was made, %d times after a write of an upgrade, %d times before one", created, after, before)
 	if created < 5 || after < 15 || before < 10 {
 		t.Error("that is fewer than there are writes")
+	}
+	r.writer.check()
+	for name, uids := range r.seenPods() {
+		if len(uids) != 3 {
+			t.Errorf("%s was %d pods, want one for each version", name, len(uids))
+		}
 	}
 	if restarts := c.restarts(); restarts > 0 {
 		t.Errorf("containers of members were restarted %d times", restarts)

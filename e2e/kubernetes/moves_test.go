@@ -105,7 +105,7 @@ func TestPravegaMoves(t *testing.T) {
 	if set := c.statefulSet(newStores); *set.Spec.Replicas != 4 || len(set.OwnerReferences) > 0 {
 		t.Errorf("the new StatefulSet is %+v", set.Spec)
 	}
-	if got := c.options(newStores + "-0"); !strings.Contains(got, "-Xmx4g -XX:MaxDirectMemorySize=12g -Dpravegaservice.cache.size.max=11811160064") || strings.Contains(got, "-Xmx1g") {
+	if got := c.options(newStores + "-0"); !strings.Contains(got, "-Xmx768m -XX:MaxDirectMemorySize=2g -Dpravegaservice.cache.size.max=1073741824") || strings.Contains(got, "-Xmx1g") {
 		t.Errorf("the segment store was started with %q", got)
 	}
 

@@ -32,7 +32,7 @@ spec:
 `
 
 const (
-	split    = `"segmentStoreMemory": "16Gi", "segmentStoreHeap": "4g", "segmentStoreDirectMemory": "12g", "cacheMax": "11811160064"`
+	split    = `"segmentStoreMemory": "3Gi", "segmentStoreHeap": "768m", "segmentStoreDirectMemory": "2g", "cacheMax": "1073741824"`
 	jvmFlags = `"segmentStoreJvmOptions": "-XX:+UseContainerSupport -XX:+IgnoreUnrecognizedVMOptions", "controllerJvmOptions": "-XX:+UseContainerSupport -XX:+IgnoreUnrecognizedVMOptions"`
 )
 
@@ -54,8 +54,8 @@ func TestPravega(t *testing.T) {
 	}
 
 	c.refuses("bar", `{"spec": {"version": "0.7.0"}}`, `does not keep the rule "memory is split"; set all four`)
-	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "4g", "8g")+`}}}`, "raise segmentStoreMemory")
-	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "11811160064", "12884901888")+`}}}`, "lower cacheMax")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "768m", "2g")+`}}}`, "raise segmentStoreMemory")
+	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+strings.ReplaceAll(split, "1073741824", "2147483648")+`}}}`, "lower cacheMax")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "options": {`+split+`, "properties": "-Da=b"}}}`, "changes together with spec.version")
 	c.refuses("bar", `{"spec": {"version": "0.7.0", "components": {"segmentstore": {"replicas": 4}}, "options": {`+split+`}}}`, "spec.components.segmentstore: changes together with spec.version")
 	c.refuses("bar", `{"spec": {"version": "0.5.0-1"}}`, "is a downgrade")
@@ -75,15 +75,29 @@ func TestPravega(t *testing.T) {
 	if got, want := eventsOf(bar, "Stop")[:3], []string{"Stop segmentstore-2", "Stop segmentstore-1", "Stop segmentstore-0"}; !slices.Equal(got, want) {
 		t.Errorf("the segment stores went as %q, want %q", got, want)
 	}
-	for _, unready := range f.shows(func(st *v1alpha1.ClusterStatus) string { return strings.Join(st.Members.Unready, " ") }) {
+	film := f.shows(func(st *v1alpha1.ClusterStatus) string { return strings.Join(st.Members.Unready, " ") })
+	if len(film) < 3 {
+		t.Errorf("seen to be not ready were only %q", film)
+	}
+	for _, unready := range film {
 		if strings.Count(unready, "segmentstore") > 1 {
 			t.Errorf("at once were not ready: %s", unready)
 		}
 	}
-	if got := c.options("bar-segmentstore-0"); !strings.Contains(got, "-Xmx4g -XX:MaxDirectMemorySize=12g -Dpravegaservice.cache.size.max=11811160064") {
+	if got := c.options("bar-segmentstore-0"); !strings.Contains(got, "-Xmx768m -XX:MaxDirectMemorySize=2g -Dpravegaservice.cache.size.max=1073741824") {
 		t.Errorf("the segment store was started without the memory split: %s", got)
 	}
+	p, err := c.pod("bar-segmentstore-0")
+	must(t, err)
+	if limit := p.Spec.Containers[0].Resources.Limits.Memory().String(); limit != "3Gi" {
+		t.Errorf("the segment store may have %s of memory, want the 3Gi that came with the version", limit)
+	}
 	c.runOn("controller", "0.7.0", 2)
+	d, err := c.AppsV1().Deployments(c.namespace).Get(t.Context(), "bar-controller", metav1.GetOptions{})
+	must(t, err)
+	if s := d.Spec.Strategy.RollingUpdate; s == nil || s.MaxUnavailable.IntValue() != 0 || s.MaxSurge.IntValue() != 1 {
+		t.Errorf("the controllers are replaced by %+v, want one to come before one goes", d.Spec.Strategy)
+	}
 
 	c.refuses("bar", `{"spec": {"version": "0.9.0"}}`, `does not keep the rule "JVM flags"; add -XX:+UseContainerSupport`)
 	c.edit("bar", `{"spec": {"version": "0.9.0", "options": {`+jvmFlags+`}}}`)
@@ -96,6 +110,10 @@ func TestPravega(t *testing.T) {
 		"UpdatingSegmentstore: 1 of 3 members back", "UpdatingSegmentstore: 2 of 3 members back")
 	if got := c.options("bar-segmentstore-0"); strings.Contains(got, "UseContainerSupport") {
 		t.Errorf("the segment store went back and kept the new options: %s", got)
+	}
+	now := func(kind string) string { return condition(kind)(&bar.Status) }
+	if up, back, stalled := now(v1alpha1.ConditionUpgrading), now(v1alpha1.ConditionRollingBack), now(v1alpha1.ConditionStalled); up+back != "" || !strings.Contains(stalled, "0.9.0: the upgrade to it failed") {
+		t.Errorf("after the failure Upgrading is %q, RollingBack %q, Stalled %q", up, back, stalled)
 	}
 	c.runOn("segmentstore", "0.7.0", 3)
 	c.runOn("controller", "0.7.0", 2)

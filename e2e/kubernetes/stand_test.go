@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -133,6 +134,13 @@ func (r *roll) count() {
 		}
 		return nil
 	})
+}
+
+// seenPods are the UIDs of the pods of each member that there ever were.
+func (r *roll) seenPods() map[string]map[string]bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.seen)
 }
 
 // midway is the upgrade with its first member being replaced.
