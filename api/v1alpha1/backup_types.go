@@ -21,6 +21,7 @@ type Backup struct {
 	Spec BackupSpec `json:"spec"`
 	// Status is how far it is. Only Theseus writes it.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status BackupStatus `json:"status,omitempty"`
 }
 
@@ -58,7 +59,10 @@ type BackupSpec struct {
 
 // BackupStatus is how far a backup is, and its proof.
 type BackupStatus struct {
-	// Conditions Started, Finished and Failed.
+	// ObservedGeneration of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions Started, Finished and Failed; Reconciling and Stalled, as kstatus reads them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -109,6 +113,7 @@ type Restore struct {
 	Spec RestoreSpec `json:"spec"`
 	// Status is how far it is. Only Theseus writes it.
 	// +optional
+	// +kubebuilder:default:={"observedGeneration":-1}
 	Status RestoreStatus `json:"status,omitempty"`
 }
 
@@ -151,7 +156,10 @@ type StoredBackup struct {
 
 // RestoreStatus is how far a restore is.
 type RestoreStatus struct {
-	// Conditions Started, Finished and Failed. The message of Finished says which writes are missing.
+	// ObservedGeneration of the spec that this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions Started, Finished and Failed; Reconciling and Stalled, as kstatus reads them. The message of Finished says which writes are missing.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
