@@ -78,8 +78,8 @@ func newEdit(old, new *v1alpha1.Cluster, facts *ClusterFacts) *edit {
 func CheckCluster(old, new *v1alpha1.Cluster, facts *ClusterFacts) Verdict {
 	e := newEdit(old, new, facts)
 	switch e.change() {
-	case kept, goesBack:
-	case policy:
+	case kept:
+	case policy, goesBack:
 		e.policy()
 	default:
 		e.whole()
@@ -144,7 +144,7 @@ func remainder(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
 	return &c.Spec
 }
 
-// policy checks spec.upgrade and nothing else: it may be edited at any time.
+// policy checks spec.upgrade and nothing else: it may be edited at any time, and beside the way back. It needs no look-up.
 func (e *edit) policy() {
 	e.ratchet(policyProblems(e.new), policyProblems(e.old))
 	e.hint()

@@ -102,6 +102,8 @@ func upgrades(change func(*v1alpha1.UpgradePolicy)) func(*specs) {
 
 func deferred(s *specs) { s.Upgrade.Edits = v1alpha1.EditsDeferred }
 
+func negative(s *specs) { s.Upgrade.Soak = &metav1.Duration{Duration: -time.Second} }
+
 func pauses(s *specs) { s.Upgrade.OnFailure = v1alpha1.FailurePauses }
 
 func s3(s *specs) {
@@ -374,6 +376,7 @@ func rows(t testing.TB) []row {
 		{name: "back to what runs, after a combined edit", status: running, old: all(version("3.6.1"), option("quota", "2")), new: nil},
 		{name: "back to what runs, and something else", status: running, old: version("3.6.1"), new: option("quota", "2"), want: "spec.options.quota: changes together"},
 		{name: "back to a version that is not listed any more", status: applied(t, version("3.4.0")), old: nil, new: version("3.4.0")},
+		{name: "back to what runs with a wrong policy, although the System is gone", status: running, old: version("3.6.1"), new: negative, facts: noSystem, want: "spec.upgrade.soak:"},
 		{name: "back although the System is gone", status: running, old: version("3.6.1"), new: nil, facts: noSystem},
 		{name: "one member stays down", status: applied(t, replicas(1)), old: replicas(1), new: all(replicas(1), version("3.6.1")), want: `spec.upgrade.allowDowntime: "false": component store has one member`},
 		{name: "one member may be down", status: applied(t, replicas(1)), old: replicas(1), new: all(replicas(1), version("3.6.1"), upgrades(func(u *v1alpha1.UpgradePolicy) { u.AllowDowntime = true }))},
@@ -403,7 +406,7 @@ func rows(t testing.TB) []row {
 		{name: "policy of a Cluster that is wrong", old: version("latest"), new: all(version("latest"), pauses), facts: noSystem},
 		{name: "policy that is likely not meant", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.MaxUnavailable = 3 }), warns: "3 lets all 3 members of store be unavailable at once"},
 		{name: "wrong policy", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.OnFailure = "Rolback" }), want: `spec.upgrade.onFailure: "Rolback" is not known; did you mean Rollback`},
-		{name: "negative soak", status: running, new: upgrades(func(u *v1alpha1.UpgradePolicy) { u.Soak = &metav1.Duration{Duration: -time.Second} }), want: "spec.upgrade.soak:"},
+		{name: "negative soak", status: running, new: negative, want: "spec.upgrade.soak:"},
 
 		// While an attempt runs.
 		{name: "running: option", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: all(s3, version("3.7.0"), option("quota", "2")), want: "spec.options: an attempt is under way; until it ends only spec.upgrade and spec.version can change; wait for its end, or set spec.upgrade.edits: Defer"},
@@ -411,6 +414,9 @@ func rows(t testing.TB) []row {
 		{name: "running: scale deferred", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0"), deferred), new: all(s3, version("3.7.0"), deferred, replicas(5)), want: "the number of members cannot change yet"},
 		{name: "running: policy", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: all(s3, version("3.7.0"), pauses)},
 		{name: "running: back", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: s3},
+		{name: "running: back with a wrong policy", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: all(s3, negative), want: `spec.upgrade.soak: "-1s" is less than 0s`},
+		{name: "running: back with a policy that was wrong before", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0"), negative), new: all(s3, negative), warns: "(it was so before)"},
+		{name: "running: back with another policy", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: all(s3, pauses)},
 		{name: "running: back, secret gone", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: s3, facts: func(f *ClusterFacts) { f.Place.Secret = Known[Secret]{Err: lost} }},
 		{name: "running: third version", status: attempt(t, "3.7.0", true), old: all(s3, version("3.7.0")), new: all(s3, version("3.6.1")), want: `spec.version: "3.6.1": the upgrade to 3.7.0 is under way; wait for its end, or set the version back to 3.6.0 to roll back first`},
 		{name: "begun: third version", status: attempt(t, "3.7.0", false), old: all(s3, version("3.7.0")), new: all(s3, version("3.6.1"))},
