@@ -17,8 +17,8 @@ import (
 
 // Library finds Systems for one Cluster; runner.Library is one.
 type Library interface {
-	// Known is the System as it is known now under a name. An error of the API or of a context means that nobody knows; any other one that
-	// there is none that can be used.
+	// Known is the System as it is known now under a name. Errors of package system say that there is none that can be used, and one that it
+	// was not found that there is none; any other error means that nobody knows.
 	Known(ctx context.Context, name string) (*system.System, error)
 	// Pinned is the System with this hash.
 	Pinned(ctx context.Context, hash string) (*system.System, error)
@@ -73,18 +73,12 @@ func (l *lookup) system(ctx context.Context, library Library, name string) Syste
 	case err == nil:
 		f.Value = s
 	case apierrors.IsNotFound(err):
-	case isUnknown(err):
-		f.Err = err
-	default:
+	case errors.As(err, new(system.Errors)):
 		f.Broken = err
+	default: // a connection fails in more ways than could be listed
+		f.Err = err
 	}
 	return f
-}
-
-// isUnknown says whether an error leaves open what there is.
-func isUnknown(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // others are the Clusters whose names may collide, with the components that their Systems have now.

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -93,6 +97,7 @@ func TestHandlers(t *testing.T) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "cloud"}, Data: map[string][]byte{"key.json": []byte("s3cret-value")}}
 	certificates := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "tls"}, Data: map[string][]byte{"ca.crt": nil, "tls.crt": nil, "tls.key": []byte("s3cret-value")}}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "cloud", errors.New("no right"))
+	refused := &url.Error{Op: "Get", URL: "https://api/systems/store", Err: syscall.ECONNREFUSED}
 	ran := kv(s3)
 	applied(t, s3)(&ran.Status)
 	backup := &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: "prod", Name: "b"}, Spec: v1alpha1.BackupSpec{Cluster: "kv"}}
@@ -123,7 +128,11 @@ func TestHandlers(t *testing.T) {
 		{name: "no claim", path: PathCluster, new: cluster(kv(files("disk"))), want: "is no PersistentVolumeClaim", code: 422},
 		{name: "unknown System", path: PathCluster, new: cluster(kv(func(s *specs) { s.System = "etc" })), want: `"etc" is not known`, code: 422},
 		{name: "library fails", path: PathCluster, library: shelf{err: apierrors.NewInternalError(errors.New("etcd is slow"))}, new: cluster(kv()), want: "etcd is slow", code: 503},
-		{name: "library refuses", path: PathCluster, library: shelf{err: errors.New("ready: is empty")}, new: cluster(kv()), want: "cannot be used: ready: is empty", code: 422},
+		{name: "library refuses", path: PathCluster, library: shelf{err: fmt.Errorf("compile: %w", system.Errors{{Path: "ready", Problem: "is empty"}})}, new: cluster(kv()), want: "cannot be used: compile: ready: is empty", code: 422},
+		{name: "no connection", path: PathCluster, library: shelf{err: refused}, new: cluster(kv()), want: `System "store" is not known now: Get "https://api/systems/store": connection refused; try again`, code: 503},
+		{name: "half an answer", path: PathCluster, library: shelf{err: fmt.Errorf("read the body: %w", io.ErrUnexpectedEOF)}, new: cluster(kv()), want: "is not known now: read the body: unexpected EOF", code: 503},
+		{name: "no answer in time", path: PathCluster, library: shelf{err: context.DeadlineExceeded}, new: cluster(kv()), want: "is not known now", code: 503},
+		{name: "no connection for a Backup", path: PathBackup, library: shelf{err: refused}, new: typed("Backup", backup), exist: []client.Object{ran, secret}, want: "is not known now", code: 503},
 		{name: "neighbor", path: PathCluster, new: cluster(kv()), exist: []client.Object{neighbor}},
 		{name: "upgrade", path: PathCluster, old: cluster(ran), new: cluster(kv(s3, version("3.7.0"))), exist: []client.Object{secret}},
 		{name: "downgrade", path: PathCluster, old: cluster(ran), new: cluster(kv(s3, version("3.5.0"))), exist: []client.Object{secret}, want: "is a downgrade", code: 422},
