@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 
@@ -32,7 +33,12 @@ func passing(err error) bool {
 	if errors.As(err, &status) {
 		return apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err)
 	}
-	return errors.As(err, new(net.Error))
+	return noAnswer(err)
+}
+
+// noAnswer says whether an error is one of the connection: before the answer, or in the midst of it.
+func noAnswer(err error) bool {
+	return errors.As(err, new(net.Error)) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // denied is how the API server begins a refusal of a webhook.
@@ -52,7 +58,7 @@ func (n *namespace) problem(err error) error {
 		return inputNext("ask for that right, or use another --context or --namespace", "%w", &rightError{err})
 	case errors.As(err, &status):
 		return inputError(err)
-	case errors.As(err, new(net.Error)):
+	case noAnswer(err):
 		return unreachable(err)
 	}
 	return err
@@ -76,7 +82,7 @@ func (e *saidError) Unwrap() error { return e.cause }
 // written is the outcome of a write. Where no answer came, nobody knows whether it was done.
 func (n *namespace) written(err error) error {
 	var dial *net.OpError
-	lost := errors.As(err, new(net.Error)) && (!errors.As(err, &dial) || dial.Op != "dial")
+	lost := noAnswer(err) && (!errors.As(err, &dial) || dial.Op != "dial")
 	if lost || apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		return &exitError{code: exitUnknown, err: fmt.Errorf("no answer to the write, and nobody knows whether it was done: %w", err), next: "look: " + n.command("status")}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -274,6 +276,7 @@ func TestProblem(t *testing.T) {
 		{"no CRD", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Group: v1alpha1.Group, Kind: "Cluster"}}, exitInput, "not installed there", exitInput},
 		{"nobody listens", refused, exitInput, "reach the API server", exitInput},
 		{"the connection broke", reset, exitInput, "reach the API server", exitUnknown},
+		{"half an answer", fmt.Errorf("read the body: %w", io.ErrUnexpectedEOF), exitInput, "reach the API server", exitUnknown},
 		{"the API server gave up", apierrors.NewTimeoutError("slow", 1), exitInput, "slow", exitUnknown},
 	}
 	n := &namespace{app: &app{}, where: "namespace prod"}
