@@ -53,6 +53,7 @@ type BackupSpec struct {
 	Attempt string `json:"attempt,omitempty"`
 	// TTL is how long the backup is kept, from when the object was made; then what is stored is deleted, and the object. As long as a
 	// Restore or a running attempt refers to it, it stays. Deleting the object by hand leaves what is stored. Default: for ever. Example: 720h.
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9.]+(h|m|s|ms|us|µs|ns)|0)+$') && duration(self) >= duration('1m')",message="ttl is no time of at least 1m: write it as 2160h for 90 days (there is no unit for days), or leave it away to keep what is stored for ever"
 	// +optional
 	TTL *metav1.Duration `json:"ttl,omitempty"`
 }

@@ -232,10 +232,12 @@ type UpgradePolicy struct {
 	// +optional
 	MaxUnavailable int32 `json:"maxUnavailable,omitempty"`
 	// Soak is how long a replaced member must stay ready before the next one goes. Default: the System's.
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9.]+(h|m|s|ms|us|µs|ns)|0)+$') && duration(self) >= duration('0s')",message="soak is no time, or a negative one: write it as 30s, 10m or 1h30m"
 	// +optional
 	Soak *metav1.Duration `json:"soak,omitempty"`
 	// ProgressDeadline is how long nothing may get better before the attempt fails. Time in which Theseus is not running or
 	// the attempt is paused does not count. Default 10m.
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9.]+(h|m|s|ms|us|µs|ns)|0)+$') && duration(self) >= duration('1s')",message="progressDeadline is no time of at least 1s: write it as 90s, 10m or 1h30m"
 	// +optional
 	ProgressDeadline *metav1.Duration `json:"progressDeadline,omitempty"`
 	// Finalize says whether the last hop is made irreversible at once or waits for a person. Default Automatic.
@@ -243,6 +245,7 @@ type UpgradePolicy struct {
 	Finalize Approval `json:"finalize,omitempty"`
 	// BackupTTL is how long a backup that an upgrade took is kept, in Kubernetes; then what is stored is deleted. It is the ttl of the Backups that are
 	// made from now on. Default: for ever. Example: 2160h.
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9.]+(h|m|s|ms|us|µs|ns)|0)+$') && duration(self) >= duration('1m')",message="backupTTL is no time of at least 1m: write it as 2160h for 90 days (there is no unit for days), or leave it away to keep what is stored for ever"
 	// +optional
 	BackupTTL *metav1.Duration `json:"backupTTL,omitempty"`
 	// PauseAfter pauses the attempt once after so many replaced members: a canary. Default 0: never. Example: 1.

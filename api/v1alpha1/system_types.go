@@ -338,6 +338,7 @@ type Component struct {
 	// +optional
 	Settled []Rule `json:"settled,omitempty"`
 	// Soak is how long a replaced member must stay ready before the next one goes, unless the Cluster says more. Default 5s.
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="write a time as 5s or 10m, or 0s for none"
 	// +optional
 	Soak *metav1.Duration `json:"soak,omitempty"`
 	// Drain is done to a member before it is stopped, so that it stops taking work.
@@ -375,6 +376,7 @@ type Stop struct {
 	// +optional
 	Signal string `json:"signal,omitempty"`
 	// Grace is how long the member may take before it is killed. Default 30s.
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 30s or 10m"
 	// +optional
 	Grace *metav1.Duration `json:"grace,omitempty"`
 }
@@ -469,6 +471,7 @@ type Question struct {
 	// +optional
 	As Format `json:"as,omitempty"`
 	// Timeout of the question. Default 2s, at most 30s.
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 500ms, 30s or 10m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
@@ -518,6 +521,7 @@ type Action struct {
 	// +optional
 	Parallel int32 `json:"parallel,omitempty"`
 	// Timeout of one run of the action. Required for hooks; elsewhere default 30s.
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 500ms, 30s or 10m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 	// OnUnknown says what to do when the outcome is unknown. Default Stop; Repeat for handovers and bring.
@@ -584,6 +588,7 @@ type BackupMethod struct {
 	// +optional
 	Component string `json:"component,omitempty"`
 	// Timeout of run and of check. Default 10m.
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 500ms, 30s or 10m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
@@ -599,6 +604,7 @@ type RestoreMethod struct {
 	// +optional
 	Component string `json:"component,omitempty"`
 	// Timeout for each member. Default 10m.
+	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 500ms, 30s or 10m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }

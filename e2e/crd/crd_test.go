@@ -165,3 +165,67 @@ func TestRestoreRules(t *testing.T) {
 		}
 	}
 }
+
+// TestDurations: what Go cannot read as a time is never stored, since no list of its kind could be read after that; nor is a time that the webhook refuses.
+func TestDurations(t *testing.T) {
+	const (
+		cluster = "{apiVersion: theseus.dev/v1alpha1, kind: Cluster, metadata: {name: kv}, spec: {system: etcd, version: 3.6.0, upgrade: {%: D}}}"
+		backup  = "{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: b}, spec: {cluster: kv, ttl: D}}"
+		system  = "{apiVersion: theseus.dev/v1alpha1, kind: System, metadata: {name: s}, versions: {listed: ['1.0']}, edges: [], components: [{name: kv, start: [kv], ready: 'true', version: m.v, %}]}"
+		// nonsense is the error that a message follows where a rule costs too much to look at the text itself.
+		nonsense = "type conversion error from 'string' to 'google.protobuf.Duration' evaluating rule: write a"
+	)
+	soak, deadline := strings.Replace(cluster, "%", "soak", 1), strings.Replace(cluster, "%", "progressDeadline", 1)
+	kept := strings.Replace(cluster, "%", "backupTTL", 1)
+	member, asks := strings.Replace(system, "%", "soak: D", 1), strings.Replace(system, "%", "ask: {q: {get: ':p/', timeout: D}}", 1)
+	stop, hook := strings.Replace(system, "%", "stop: {grace: D}", 1), strings.Replace(system, "%", "after: [{name: h, run: [h], timeout: D}]", 1)
+	rules := map[string]func(new, old string) string{}
+	for _, kind := range []string{"Cluster", "Backup", "System"} {
+		rules[kind] = rulesOf(t, "../../config/crd/theseus.dev_"+strings.ToLower(kind)+"s.yaml")
+	}
+	for _, tc := range []struct{ object, duration, want string }{
+		{soak, "1h30m", ""},
+		{soak, "1.5h", ""},
+		{soak, "90s", ""},
+		{soak, "1h0m0.5s", ""},
+		{soak, "250ms", ""},
+		{soak, "100µs", ""}, // as Go itself writes it
+		{soak, "'0'", ""},
+		{soak, "0s", ""},
+		{soak, "-1s", `"-1s": soak is no time, or a negative one: write it as 30s, 10m or 1h30m`},
+		{soak, "1h-1m", `"1h-1m": soak is no time`},
+		{soak, "1 day", `"1 day": soak is no time`},
+		{soak, "''", `"": soak is no time`},
+		{soak, "'30'", `"30": soak is no time`},
+		{soak, "1h0", "soak is no time"},
+		{soak, "..h", "soak is no time"},
+		{soak, "9999999h", "soak is no time"}, // 1141 years, and Go knows 292
+		{soak, "30", "must be of type string"},
+		{deadline, "1s", ""},
+		{deadline, "999ms", `"999ms": progressDeadline is no time of at least 1s`},
+		{kept, "2160h", ""},
+		{kept, "30d", `"30d": backupTTL is no time of at least 1m: write it as 2160h for 90 days (there is no unit for days)`},
+		{kept, "59s", `"59s": backupTTL is no time of at least 1m`},
+		{backup, "720h", ""},
+		{backup, "30d", `"30d": ttl is no time of at least 1m: write it as 2160h for 90 days (there is no unit for days)`},
+		{backup, "59s", `"59s": ttl is no time of at least 1m`},
+		{member, "0s", ""},
+		{member, "-5s", `"-5s": write a time as 5s or 10m, or 0s for none`},
+		{member, "1 day", nonsense},
+		{asks, "500ms", ""},
+		{asks, "0s", `"0s": write a positive time as 500ms, 30s or 10m`},
+		{asks, "2 s", nonsense},
+		{stop, "2m", ""},
+		{stop, "0s", "write a positive time"},
+		{stop, "2min", nonsense},
+		{hook, "10s", ""},
+		{hook, "10sec", nonsense},
+	} {
+		object := strings.Replace(tc.object, "D}", tc.duration+"}", 1)
+		kind := strings.Fields(strings.TrimPrefix(object, "{apiVersion: theseus.dev/v1alpha1, kind: "))[0]
+		got := rules[strings.TrimSuffix(kind, ",")](object, object)
+		if tc.want == "" && got != "" || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: got %q, want %q", object, got, tc.want)
+		}
+	}
+}
