@@ -28,6 +28,8 @@ components:
 options:
   quota: {pattern: "[0-9]+"}
   level: {since: "3.6"}
+rules:
+- {rule: some quota, is: "options.quota != '0'", remedy: write how much, warn: true}
 `
 
 func compiled(t testing.TB, text string) *system.System {

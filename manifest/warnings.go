@@ -19,6 +19,7 @@ func Warnings(c *v1alpha1.Cluster, s *system.System) []string {
 	for _, component := range s.Components() {
 		list = append(list, unavailable(c, component)...)
 	}
+	list = append(list, s.OptionWarnings(&c.Spec)...)
 	return append(list, credentialWarnings(c, s)...)
 }
 

@@ -54,12 +54,12 @@ func (c *checker) optionRules() {
 }
 
 // CheckOptions says what is wrong with the options of a Cluster for its version: their names, their values, and what
-// the System's rules say about them together.
+// the System's rules say about them together, but for those that only warn.
 func (s *System) CheckOptions(spec *v1alpha1.ClusterSpec) Errors {
 	var errs Errors
 	bad := map[string]bool{}
 	known := s.api.Options
-	version, unread := s.parse(spec.Version)
+	_, unread := s.parse(spec.Version)
 	for _, name := range slices.Sorted(maps.Keys(spec.Options)) {
 		before := len(errs)
 		path, value := optionPath(name), spec.Options[name]
@@ -76,12 +76,27 @@ func (s *System) CheckOptions(spec *v1alpha1.ClusterSpec) Errors {
 		}
 		bad[name] = len(errs) > before
 	}
-	if unread != nil {
-		return errs
+	return append(errs, s.brokenRules(spec, false, bad)...)
+}
+
+// OptionWarnings says which rules that only warn the options of a valid Cluster break.
+func (s *System) OptionWarnings(spec *v1alpha1.ClusterSpec) []string {
+	var list []string
+	for _, e := range s.brokenRules(spec, true, nil) {
+		list = append(list, e.Error())
+	}
+	return list
+}
+
+// brokenRules are those that refuse, or those that warn, without those that speak of an option that is bad by itself.
+func (s *System) brokenRules(spec *v1alpha1.ClusterSpec, warn bool, bad map[string]bool) (errs Errors) {
+	version, err := s.parse(spec.Version)
+	if err != nil {
+		return nil // it is refused elsewhere
 	}
 	sc := &Scope{Version: spec.Version, Options: s.Options(spec), Replicas: s.replicasOf(spec)}
 	for _, r := range s.rules {
-		if r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
+		if r.api.Warn != warn || r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
 			continue
 		}
 		if answer, why := r.condition.is(sc); answer != Yes {

@@ -45,6 +45,7 @@ func ruled() *v1alpha1.System {
 	api.Rules = []v1alpha1.OptionRule{
 		{Rule: "memory", Versions: ">=2.0", Is: "jvmSize(options.heap) + jvmSize(options.direct) <= quantity(options.memory)", Remedy: "raise memory"},
 		{Rule: "copies", Is: "int(options.copies) <= replicas.kv", Remedy: "run more members"},
+		{Rule: "spare", Versions: ">=2.0", Is: "int(options.copies) > 1", Remedy: "have two", Warn: true},
 	}
 	return api
 }
@@ -76,6 +77,45 @@ func TestCheckOptions(t *testing.T) {
 		case tc.want != "" && (len(errs) != 1 || !strings.Contains(errs[0].Error(), tc.want)):
 			t.Errorf("%s %v: got %v, want %q", tc.version, tc.options, errs, tc.want)
 		}
+	}
+}
+
+func TestOptionWarnings(t *testing.T) {
+	s, err := Compile(ruled())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct{ version, copies, want string }{
+		{"2.0", "2", ""},
+		{"1.0", "1", ""}, // the rule is about 2.0
+		{"2.0", "1", `spec.options.copies: "copies=1" does not keep the rule "spare"; have two`},
+		{"2.0", "one", `cannot be judged by the rule "spare": `},
+		{"2.0", "3", ""}, // what is refused is no warning
+		{"two", "1", ""}, // and is refused
+	} {
+		spec := &v1alpha1.ClusterSpec{Version: tc.version, Options: map[string]string{"copies": tc.copies}}
+		got := s.OptionWarnings(spec)
+		if tc.want == "" && len(got) > 0 || tc.want != "" && (len(got) != 1 || !strings.Contains(got[0], tc.want)) {
+			t.Errorf("%s with %s copies: warnings %q, want %q", tc.version, tc.copies, got, tc.want)
+		}
+		for _, e := range s.CheckOptions(spec) {
+			if strings.Contains(e.Error(), "spare") {
+				t.Errorf("%s with %s copies: refused by a rule that only warns: %v", tc.version, tc.copies, e)
+			}
+		}
+	}
+}
+
+// TestRuleHash: Clusters know their System by a hash, and a field that it does not use must not change that.
+func TestRuleHash(t *testing.T) {
+	api := ruled()
+	api.Rules = api.Rules[:2]
+	s, err := Compile(api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "ab6c5841160974d331ed0b619bdb500f45a5855e80b1e7cfe1738db7c9a7dee2"; s.Hash() != want {
+		t.Errorf("the hash is %s, want %s", s.Hash(), want)
 	}
 }
 

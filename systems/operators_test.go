@@ -1,6 +1,7 @@
 package systems_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,8 +65,13 @@ func TestAerospikePaths(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if e := hops[0].Rules; e.Backup != v1alpha1.BackupRequired || len(e.RecreateVolumes) > 0 != tc.volumes {
-			t.Errorf("%s to %s: backup %s, volumes of %v", tc.from, tc.to, e.Backup, e.RecreateVolumes)
+		if e := hops[0].Rules; e.Backup != v1alpha1.BackupRequired || len(e.RecreateVolumes) > 0 != tc.volumes || slices.Contains(e.Needs, "twoCopies") != tc.volumes {
+			t.Errorf("%s to %s: backup %s, volumes of %v, needs %v", tc.from, tc.to, e.Backup, e.RecreateVolumes, e.Needs)
+		}
+	}
+	for factor, want := range map[string]system.Answer{"1": system.No, "2": system.Yes} {
+		if got, why := s.Need("twoCopies").Is(&system.Scope{Options: map[string]string{"replicationFactor": factor}}); got != want {
+			t.Errorf("two copies with replicationFactor %s: %v (%s), want %v", factor, got, why, want)
 		}
 	}
 }
@@ -106,6 +112,13 @@ func TestAerospikeRules(t *testing.T) {
 		errs := s.CheckOptions(&v1alpha1.ClusterSpec{Version: "4.2.0.3", Options: map[string]string{"replicationFactor": factor}})
 		if (want == "") != (len(errs) == 0) || !strings.Contains(errs.Error(), want) {
 			t.Errorf("replicationFactor %s of 2 members: %v, want %q", factor, errs, want)
+		}
+	}
+	for factor, want := range map[string]int{"1": 1, "2": 0} {
+		c := &v1alpha1.Cluster{Spec: v1alpha1.ClusterSpec{Version: "4.2.0.3", Options: map[string]string{"replicationFactor": factor}}}
+		warnings := manifest.Warnings(c, s)
+		if errs := s.CheckOptions(&c.Spec); len(errs) > 0 || len(warnings) != want || !strings.Contains(strings.Join(warnings, ""), strings.Repeat("cannot be read or written while it is replaced", want)) {
+			t.Errorf("replicationFactor %s: %v, and the warnings %q", factor, errs, warnings)
 		}
 	}
 }

@@ -60,8 +60,8 @@ type SystemSpec struct {
 	// Restore says how the data folder of a new member is made from a backup.
 	// +optional
 	Restore *RestoreMethod `json:"restore,omitempty"`
-	// Rules are what the options of a Cluster must keep, with its version and its numbers of members. They are checked before
-	// anything is done.
+	// Rules are what the options of a Cluster must or, where they only warn, should keep, with its version and its numbers of members.
+	// They are checked before anything is done.
 	// +optional
 	// +listType=map
 	// +listMapKey=rule
@@ -627,7 +627,7 @@ type Option struct {
 	Since string `json:"since,omitempty"`
 }
 
-// OptionRule is something that the options of a Cluster must keep.
+// OptionRule is something that the options of a Cluster must or should keep.
 type OptionRule struct {
 	// Rule is the name. Example: "memory of the segment store".
 	Rule string `json:"rule"`
@@ -639,4 +639,7 @@ type OptionRule struct {
 	Is string `json:"is"`
 	// Remedy says what to do where it is not. Example: "raise memory, or lower heap or direct".
 	Remedy string `json:"remedy"`
+	// Warn is set for a rule that is only warned of where it is broken. Default false: it is refused.
+	// +optional
+	Warn bool `json:"warn,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,6 +75,9 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	}
 	if t.plan, err = k.planFor(ctx, t.spec, t.again); err != nil {
 		return nil, k.refused(err)
+	}
+	if t.plan != nil {
+		t.plan.Warnings = append(t.plan.Warnings, next.OptionWarnings(t.spec)...)
 	}
 	if t.plan != nil && version != "" {
 		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version), t.tried()} {
@@ -167,7 +171,11 @@ func (k *opened) printForesight(ctx context.Context, plan *upgrade.Plan, p *prop
 		return err
 	}
 	if plan != nil {
-		plan.Warnings = append(plan.Warnings, s.warnings...)
+		for _, w := range s.warnings {
+			if !slices.Contains(plan.Warnings, w) { // the webhook warns of some of it too
+				plan.Warnings = append(plan.Warnings, w)
+			}
+		}
 	}
 	k.printPlan(k.name, plan, s.unseen)
 	return nil

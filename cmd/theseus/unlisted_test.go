@@ -34,6 +34,39 @@ func TestUnlistedVersion(t *testing.T) {
 	}
 }
 
+// What the options should keep is warned of in the plan, and once where the webhook says it too.
+func TestOptionsThatWarn(t *testing.T) {
+	aerospike, err := known("aerospike")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const warning = "cannot be read or written while it is replaced"
+	for factor, want := range map[string]int{"1": 1, "2": 0} {
+		c := running("4.2.0.3")
+		two := int32(2)
+		c.Spec.System, c.Spec.Options = "aerospike", map[string]string{"replicationFactor": factor}
+		c.Spec.Components = map[string]v1alpha1.ComponentSpec{"aerospike": {Replicas: &two}}
+		c.Spec.Backup = &v1alpha1.BackupPlace{URL: "file:///backups"}
+		c.Status.Applied = &v1alpha1.Pinned{Spec: *c.Spec.DeepCopy(), System: v1alpha1.SystemRef{Name: aerospike.Name(), Hash: aerospike.Hash()}}
+		town := newTown(t, interceptor.Funcs{}, c)
+		k := town.opened(t, "si")
+		p, err := k.planTo(t.Context(), wish{to: "4.2.0.4"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(strings.Join(p.warnings(), " "), warning); got != want {
+			t.Errorf("replicationFactor %s: warned %d times, want %d: %q", factor, got, want, p.warnings())
+		}
+		town.heard.said = aerospike.OptionWarnings(&c.Spec)
+		if err := k.printForesight(t.Context(), p.plan, p.proposal(k)); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(town.out.String(), warning); got != want {
+			t.Errorf("replicationFactor %s: the plan warns %d times, want %d:\n%s", factor, got, want, town.out.String())
+		}
+	}
+}
+
 // A version that failed before is tried again by who names it, and is warned of.
 func TestTriedVersion(t *testing.T) {
 	c := applied(t, running("1.0.0"))

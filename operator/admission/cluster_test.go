@@ -310,6 +310,9 @@ func rows(t testing.TB) []row {
 		{name: "certificates gone, and an edit of something else", status: applied(t, certified("none")), old: certified("none"), new: all(certified("none"), option("color", "red"))},
 		{name: "secret granted", create: true, new: elsewhere, facts: func(f *ClusterFacts) { f.Place.Secret.Value.GrantedTo = "test, prod" }},
 		{name: "one member", create: true, new: replicas(1), warns: "a group of one cannot be upgraded while it serves"},
+		{name: "rule that only warns", create: true, new: option("color", "grey"), facts: func(f *ClusterFacts) {
+			f.System.Value = compile(t, store+"rules: [{rule: bright, is: options.color != 'grey', warn: true, remedy: take another one}]\n")
+		}, warns: `spec.options.color: "color=grey" does not keep the rule "bright"; take another one`},
 		{name: "two problems", create: true, new: all(version("3.9.0"), option("quota", "much")), want: "spec.version: \"3.9.0\" is not listed; use one of 3.5.0, 3.5.1, 3.6.0, 3.6.1, 3.7.0, 4.0.0\nspec.options.quota:"},
 
 		// Adopting.
