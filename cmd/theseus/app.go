@@ -20,6 +20,7 @@ type app struct {
 
 	began   bool                 // the command line was understood
 	printed bool                 // a result is on stdout as JSON
+	town    *namespace           // set by tests: it is there already, and needs no kubeconfig
 	watch   func(v1alpha1.Event) // told of each event of an attempt that this command drives
 }
 

@@ -19,21 +19,28 @@ import (
 func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) error {
 	var before found
 	var show *progress
+	begun := false
 	begin := func() error {
 		if err := k.reload(ctx); err != nil {
 			return err
 		}
 		before, show = k.last(), newProgress(k.app, &k.cluster.Status)
-		if change == nil {
-			return nil
+		if change != nil {
+			if err := change(); err != nil {
+				return err
+			}
 		}
-		return change()
+		begun = true
+		return nil
 	}
 	last, refusal, err := k.at.drive(ctx, begin, func(p runner.Pass) { show.pass(p) })
 	if show != nil {
 		show.close()
 	}
-	if err != nil {
+	switch {
+	case err != nil && !begun:
+		return k.notBegun(err)
+	case err != nil:
 		return k.interrupted(err)
 	}
 	k.cluster = last
@@ -41,6 +48,14 @@ func (k *opened) driveTo(ctx context.Context, want wanted, change func() error) 
 		return err
 	}
 	return k.ended(want, before, refusal)
+}
+
+// notBegun is an error before anything was changed, or one that says itself what was.
+func (k *opened) notBegun(err error) error {
+	if errors.Is(err, context.Canceled) && !is[*exitError](err) {
+		return &exitError{code: exitWaiting, err: fmt.Errorf("%s: interrupted before anything was changed", k.name)}
+	}
+	return err
 }
 
 // last is the attempt that a command finds before it does anything.
@@ -165,17 +180,21 @@ func (k *opened) told(answer *v1alpha1.RequestAnswer) error {
 	return nil
 }
 
+// retryFor asks that what failed is tried again.
+func retryFor(reason string) v1alpha1.Request {
+	r := newRequest(v1alpha1.RequestRetry)
+	r.Reason = reason
+	return r
+}
+
 // accept gives the cluster another spec and drives to it. If another command drives, that one takes the edit up.
 func (k *opened) accept(ctx context.Context, p *proposal, retry bool, why string) error {
+	// The edit goes first: one that is refused must leave no request behind, and one that was taken alone does not try again what failed.
 	change := func() error {
-		if retry {
-			r := newRequest(v1alpha1.RequestRetry)
-			r.Reason = why
-			if err := k.at.ask(ctx, r); err != nil {
-				return err
-			}
+		if err := k.at.edit(ctx, p); err != nil || !retry {
+			return err
 		}
-		return k.at.edit(ctx, p)
+		return k.notAsked(k.at.ask(ctx, retryFor(why)), p)
 	}
 	err := k.driveTo(ctx, wantEnd, change)
 	var other *local.BusyError
@@ -192,4 +211,13 @@ func (k *opened) accept(ctx context.Context, p *proposal, retry bool, why string
 		k.printJSON(k.cluster)
 	}
 	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: accepted; process %d, which drives it, takes it up", k.name, other.PID), next: "to watch: " + k.command("status", k.name, "--watch")}
+}
+
+// notAsked is a request to try again that did not come through, after an edit that did.
+func (k *opened) notAsked(err error, p *proposal) error {
+	if err == nil || equalSpecs(&p.cluster.Spec, p.spec) {
+		return err
+	}
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: spec.version is %s now, and is not tried again before somebody asks: %w", k.name, p.spec.Version, err),
+		next: "to ask again: " + k.command("retry", k.name)}
 }

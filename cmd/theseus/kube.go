@@ -58,6 +58,9 @@ func (a *app) loader() clientcmd.ClientConfig {
 
 // kubernetes is the namespace that flags, environment and kubeconfig name.
 func (a *app) kubernetes() (*namespace, error) {
+	if a.town != nil {
+		return a.town, nil
+	}
 	if err := a.knownContext(); err != nil {
 		return nil, err
 	}

@@ -47,6 +47,14 @@ func newTown(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *t
 	return w
 }
 
+// types runs a command as a person types it, and returns its exit code.
+func (w *town) types(ctx context.Context, args ...string) int {
+	w.out.Reset()
+	w.err.Reset()
+	w.app.town, w.app.printed = w.namespace, false
+	return w.app.run(ctx, append(args, "--namespace", "prod"))
+}
+
 // open is as app.open, at this API server.
 func (w *town) opened(t *testing.T, name string) *opened {
 	t.Helper()

@@ -55,7 +55,10 @@ func first(args []string) string {
 
 // run is one call of the command, with its exit code.
 func run(ctx context.Context, args []string, io streams) int {
-	a := &app{streams: io, plugin: isPlugin(os.Args[0])}
+	return (&app{streams: io, plugin: isPlugin(os.Args[0])}).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
