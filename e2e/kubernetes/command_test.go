@@ -20,7 +20,8 @@ import (
 	"theseus.dev/api/v1alpha1"
 )
 
-// TestCommand does from outside what a person does with a cluster in Kubernetes: every command of the local mode, with a flag.
+// TestCommand does from outside what a person does with a cluster in Kubernetes from its first start to its end: commands of the local mode, with a
+// flag. What is asked of attempts beside pause and resume is tested in cmd/theseus, and backup, restore and probe in tests of their own.
 func TestCommand(t *testing.T) {
 	c := newCluster(t)
 	loadTheseus(t)
