@@ -146,6 +146,9 @@ func (k *opened) input(ctx context.Context, spec *v1alpha1.ClusterSpec) (upgrade
 	if err != nil {
 		return in, err
 	}
+	if err := k.at.see(ctx, now, in.Cluster); err != nil {
+		return in, err
+	}
 	in.System = now
 	in.Systems[now.Hash()] = now
 	for _, h := range runner.References(&k.cluster.Status) {
@@ -170,6 +173,7 @@ func (k *opened) planFor(ctx context.Context, spec *v1alpha1.ClusterSpec, again 
 		if in, err = k.input(ctx, spec); err != nil && !errors.Is(err, errOutside) {
 			return nil, err
 		}
+		spec = &in.Cluster.Spec // with what adopted workloads say
 	}
 	if again {
 		in.Cluster.Status.FailedTarget, in.Cluster.Status.FailedRevision = "", ""
@@ -218,12 +222,36 @@ func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	return judged(&in, k.system), nil
 }
 
-// memberNames are the members that the spec asks for, in order.
+// seen is a spec with what the status says of the workloads that it adopts.
+func (k *opened) seen(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
+	spec = spec.DeepCopy()
+	spec.TakeSeen(&k.cluster.Status)
+	return spec
+}
+
+// foreign is the workload whose template, which is somebody else's to change, says the version instead of the spec; nil where there is none.
+func (k *opened) foreign() *v1alpha1.Adopt {
+	spec := k.seen(&k.cluster.Spec)
+	for _, c := range k.system.Components() {
+		if spec.Foreign(c.Name()) {
+			return spec.Components[c.Name()].Adopt
+		}
+	}
+	return nil
+}
+
+// memberNames are the members that the spec asks for, in order. How many somebody else's workload has, and where an upgrade moves them, is
+// what the operator last saw.
 func (k *opened) memberNames() []string {
+	spec, last := k.seen(&k.cluster.Spec), &k.cluster.Status.Members
+	if names := slices.Concat(last.Ready, last.Unready); spec.Adopts() && len(names) > 0 {
+		slices.Sort(names)
+		return names
+	}
 	var out []string
 	for _, c := range k.system.Components() {
-		for i := range c.Replicas(&k.cluster.Spec) {
-			out = append(out, upgrade.MemberName(k.name, c.Name(), i))
+		for i := range c.Replicas(spec) {
+			out = append(out, spec.MemberName(k.name, c.Name(), i))
 		}
 	}
 	return out

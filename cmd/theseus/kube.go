@@ -208,6 +208,8 @@ func (n *namespace) systemOf(ctx context.Context, path string, objects []manifes
 	return n.object(c.Name).library().Known(ctx, c.Spec.System)
 }
 
+func (n *namespace) lacks(*v1alpha1.Cluster) manifest.Errors { return nil }
+
 // namespaces are those that there are.
 func (n *namespace) namespaces(ctx context.Context) ([]string, error) {
 	found, err := n.pods.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})

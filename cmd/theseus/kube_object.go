@@ -99,6 +99,18 @@ func (o *object) next(ctx context.Context) (*v1alpha1.Cluster, error) {
 	}
 }
 
+// see reads what the adopted StatefulSets say now. Who may not read them gets what the operator last saw; foresee says so.
+func (o *object) see(ctx context.Context, sys *system.System, c *v1alpha1.Cluster) error {
+	if !c.Spec.Adopts() {
+		return nil
+	}
+	err := operator.See(ctx, o.api, sys, c)
+	if apierrors.IsForbidden(err) {
+		return nil
+	}
+	return o.problem(err)
+}
+
 func (o *object) look(context.Context, runner.Scene) (upgrade.Look, error) {
 	return upgrade.Look{}, errOutside
 }
@@ -158,6 +170,7 @@ func (o *object) drive(ctx context.Context, begin func() error, watch func(runne
 	for err == nil {
 		watch(runner.Pass{Cluster: c})
 		if rests, refusal := o.rests(c); rests {
+			o.read, o.used = c, true
 			return c, refusal, nil
 		}
 		if !told && time.Since(since) > patience && !o.takenUp(c) {
@@ -245,6 +258,11 @@ func (n *namespace) foresee(ctx context.Context, p *proposal) (foresight, error)
 	}
 	if _, err := n.systemObject(ctx, p.spec.System); apierrors.IsForbidden(err) {
 		s.unseen = append(s.unseen, "whether there is a System "+p.spec.System+" in the cluster: you may not read it; the one that is shipped was taken")
+	}
+	if p.cluster != nil && p.cluster.Spec.Adopts() {
+		if err := operator.See(ctx, n.api, p.system, p.cluster.DeepCopy()); apierrors.IsForbidden(err) {
+			s.unseen = append(s.unseen, "what "+sets(adoptedBy(p.cluster))+" says now: you may not read it; what the operator last saw was taken")
+		}
 	}
 	err := error(nil)
 	switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,13 +27,13 @@ func (o *object) logs(ctx context.Context, to io.Writer, member string, lines in
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(pods, func(p corev1.Pod) bool { name, _ := operator.MemberOf(&p); return name == member })
+	i := slices.IndexFunc(pods, func(p operator.MemberPod) bool { return p.Member == member })
 	if i < 0 {
 		return inputErrorf("member %s has no pod now", member)
 	}
-	_, container := operator.MemberOf(&pods[i])
 	tail := int64(lines)
-	stream, err := o.pods.CoreV1().Pods(o.key.Namespace).GetLogs(pods[i].Name, &corev1.PodLogOptions{Container: container, TailLines: &tail, Follow: follow}).Stream(ctx)
+	options := &corev1.PodLogOptions{Container: pods[i].Container, TailLines: &tail, Follow: follow}
+	stream, err := o.pods.CoreV1().Pods(o.key.Namespace).GetLogs(pods[i].Name, options).Stream(ctx)
 	if err != nil {
 		return o.problem(err)
 	}
@@ -43,10 +44,17 @@ func (o *object) logs(ctx context.Context, to io.Writer, member string, lines in
 	return err
 }
 
-func (o *object) memberPods(ctx context.Context) ([]corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	err := o.api.List(ctx, pods, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name))
-	return pods.Items, o.problem(err)
+// memberPods are the pods of the members of the Cluster as it was last read.
+func (o *object) memberPods(ctx context.Context) ([]operator.MemberPod, error) {
+	c := o.read
+	if c == nil {
+		var err error
+		if c, err = o.get(ctx); err != nil {
+			return nil, err
+		}
+	}
+	pods, err := operator.MemberPods(ctx, o.api, c)
+	return pods, o.problem(err)
 }
 
 // members are the pods, under the names by which the others reach them. Where one may not list pods, none is shown.
@@ -57,16 +65,11 @@ func (o *object) members(ctx context.Context) []shownMember {
 		return nil
 	}
 	var out []shownMember
-	for i := range pods {
-		p := &pods[i]
-		name, component := operator.MemberOf(p)
-		if name == "" {
-			continue
-		}
-		m := shownMember{Name: name, Component: component, Address: addressOf(p), Process: strings.ToLower(string(p.Status.Phase))}
+	for _, p := range pods {
+		m := shownMember{Name: p.Member, Component: p.Component, Address: addressOf(p.Pod), Process: strings.ToLower(string(p.Status.Phase))}
 		for _, c := range p.Spec.Containers {
 			for _, port := range c.Ports {
-				if c.Name != component || port.Name == "" {
+				if c.Name != p.Container || port.Name == "" {
 					continue
 				}
 				if m.Ports == nil {
@@ -77,17 +80,30 @@ func (o *object) members(ctx context.Context) []shownMember {
 		}
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b shownMember) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 func (o *object) atStake(deleteData bool) string {
-	what := fmt.Sprintf("stop all members of %s (%s) and delete its journal?", o.key.Name, o.where)
+	what := "and delete its journal"
 	if deleteData {
-		what = fmt.Sprintf("stop all members of %s (%s) and delete its journal and ALL ITS DATA?", o.key.Name, o.where)
+		what = "and delete its journal and ALL ITS DATA"
 	}
-	return what
+	if theirs := adoptedBy(o.read); len(theirs) > 0 {
+		return fmt.Sprintf("stop the members of %s (%s) but those of %s, which it adopted, %s?", o.key.Name, o.where, sets(theirs), what)
+	}
+	return fmt.Sprintf("stop all members of %s (%s) %s?", o.key.Name, o.where, what)
 }
+
+// adoptedBy are the StatefulSets that a Cluster adopted. They and their pods go on without it.
+func adoptedBy(c *v1alpha1.Cluster) []string {
+	var out []string
+	for _, component := range slices.Sorted(maps.Keys(c.Spec.Components)) {
+		out = append(out, operator.Adopted(c, component)...)
+	}
+	return out
+}
+
+func sets(names []string) string { return "StatefulSet " + strings.Join(names, ", StatefulSet ") }
 
 // down deletes the Cluster and waits until its members are gone; then their volumes, if asked. Workloads that the Cluster does not own go on.
 func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
@@ -99,6 +115,11 @@ func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
 	if err != nil {
 		return downed{}, err
 	}
+	theirs := adoptedBy(c)
+	if deleteData && len(theirs) > 0 && len(owned.uids) == 0 {
+		return downed{}, inputNext("to let the Cluster go and leave them alone: "+o.command("down", o.key.Name),
+			"--delete-data: the data of %s is that of %s, which it adopted, and not its to delete", o.key.Name, sets(theirs))
+	}
 	err = o.api.Delete(ctx, c, client.Preconditions{UID: &c.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if err := o.written(client.IgnoreNotFound(err)); err != nil {
 		return downed{}, err
@@ -106,10 +127,18 @@ func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
 	if err := o.awaitGone(ctx, owned); err != nil {
 		return downed{}, err
 	}
-	d := downed{Cluster: o.key.Name, Stopped: true, Deleted: deleteData, words: fmt.Sprintf("the members of %s are stopped; their volumes stay in %s", o.key.Name, o.where)}
-	if deleteData {
+	d := downed{Cluster: o.key.Name, Stopped: len(theirs) == 0, Deleted: deleteData, Left: theirs}
+	switch {
+	case deleteData:
 		d.words = o.key.Name + " is deleted; its backups stay where they are"
 		err = errors.Join(o.deleteRestores(ctx), o.deleteClaims(ctx, owned))
+	case len(owned.uids) == 0 && len(theirs) > 0:
+		d.words = o.key.Name + " is deleted"
+	default:
+		d.words = fmt.Sprintf("the members of %s are stopped; their volumes stay in %s", o.key.Name, o.where)
+	}
+	if len(theirs) > 0 {
+		d.words += "; adopted, and left as it was with members and volumes: " + sets(theirs)
 	}
 	return d, err
 }
@@ -159,11 +188,12 @@ func (o *object) awaitGone(ctx context.Context, owned *workloads) error {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
 	for before := -1; ; {
-		pods, err := o.memberPods(ctx)
+		pods := &corev1.PodList{}
+		err := o.problem(o.api.List(ctx, pods, client.InNamespace(o.key.Namespace), operator.OfCluster(o.key.Name)))
 		if err != nil && !passing(err) {
 			return err
 		}
-		left := len(slices.DeleteFunc(pods, func(p corev1.Pod) bool { return !owned.makes(&p) }))
+		left := len(slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return !owned.makes(&p) }))
 		if err == nil && left == 0 {
 			return nil
 		}

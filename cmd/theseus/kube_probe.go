@@ -45,8 +45,8 @@ func (o *object) reach(ctx context.Context, k *opened) (*reach, error) {
 		r.secure(&files)
 	}
 	for i := range pods {
-		if _, container := operator.MemberOf(&pods[i]); container == c.Name() {
-			r.endpoints = append(r.endpoints, fmt.Sprintf("%s://%s:%d", scheme, addressOf(&pods[i]), portOf(&pods[i], c, port)))
+		if at := addressOf(pods[i].Pod); pods[i].Component == c.Name() && at != "" {
+			r.endpoints = append(r.endpoints, fmt.Sprintf("%s://%s:%d", scheme, at, portOf(&pods[i], c, port)))
 		}
 	}
 	if slices.Sort(r.endpoints); len(r.endpoints) == 0 {
@@ -78,11 +78,11 @@ func addressOf(p *corev1.Pod) string {
 	return p.Status.PodIP
 }
 
-// portOf is the number of a port: as the pod names it, or as the System does.
-func portOf(pod *corev1.Pod, c *system.Component, name string) int32 {
+// portOf is the number of a port: as the member's container names it, or as the System does.
+func portOf(pod *operator.MemberPod, c *system.Component, name string) int32 {
 	for i := range pod.Spec.Containers {
 		for _, p := range pod.Spec.Containers[i].Ports {
-			if p.Name == name {
+			if p.Name == name && pod.Spec.Containers[i].Name == pod.Container {
 				return p.ContainerPort
 			}
 		}
@@ -98,14 +98,12 @@ func (o *object) volumes(ctx context.Context) ([]resource, error) {
 	}
 	var out []resource
 	for i := range pods {
-		r := resource{}
-		r.name, _ = operator.MemberOf(&pods[i])
-		if r.data, err = o.claimsOf(ctx, &pods[i]); err != nil {
+		r := resource{name: pods[i].Member}
+		if r.data, err = o.claimsOf(ctx, pods[i].Pod); err != nil {
 			return nil, err
 		}
 		out = append(out, r)
 	}
-	slices.SortFunc(out, func(a, b resource) int { return strings.Compare(a.name, b.name) })
 	return out, nil
 }
 

@@ -147,7 +147,7 @@ func readCluster(ctx context.Context, s site, path string) (*clusterFile, error)
 		return nil, located(o, err)
 	}
 	manifest.DefaultCluster(f.cluster)
-	if errs := append(manifest.ValidateCluster(f.cluster, f.system), manifest.ValidateHere(f.cluster)...); len(errs) > 0 {
+	if errs := append(manifest.ValidateCluster(f.cluster, f.system), s.lacks(f.cluster)...); len(errs) > 0 {
 		return nil, o.Locate(errs)
 	}
 	f.warnings = manifest.Warnings(f.cluster, f.system)

@@ -92,6 +92,8 @@ func (m *machine) systemOf(_ context.Context, path string, objects []manifest.Ob
 	return known(c.Spec.System)
 }
 
+func (m *machine) lacks(c *v1alpha1.Cluster) manifest.Errors { return manifest.ValidateHere(c) }
+
 func (m *machine) create(_ context.Context, p *proposal) (access, error) {
 	return m.make(p.file, m.home.Create)
 }
@@ -200,6 +202,9 @@ func (m *process) next(ctx context.Context) (*v1alpha1.Cluster, error) {
 	}
 	return m.load(ctx)
 }
+
+// see has nothing to fill in: one machine adopts nothing.
+func (m *process) see(context.Context, *system.System, *v1alpha1.Cluster) error { return nil }
 
 func (m *process) library() runner.Library { return m.state }
 

@@ -20,6 +20,8 @@ type site interface {
 	open(ctx context.Context, name string) (access, error)
 	// systemOf finds the System of a Cluster in a file: among the objects beside it, or as it is known there.
 	systemOf(ctx context.Context, path string, objects []manifest.Object, c *v1alpha1.Cluster) (*system.System, error)
+	// lacks says what a Cluster asks for that is not to be had there.
+	lacks(c *v1alpha1.Cluster) manifest.Errors
 	// create makes the cluster of a proposal's file, which is not there yet.
 	create(ctx context.Context, p *proposal) (access, error)
 	// restore makes the cluster of a proposal's file with the data of a backup, and has it ready to be driven as k.at. The text says what data that is.
@@ -39,6 +41,8 @@ type access interface {
 	load(ctx context.Context) (*v1alpha1.Cluster, error)
 	// next waits until the status was written after it was last read, and reads it.
 	next(ctx context.Context) (*v1alpha1.Cluster, error)
+	// see fills in what workloads that the cluster adopts say of themselves.
+	see(ctx context.Context, sys *system.System, c *v1alpha1.Cluster) error
 	// library holds the Systems that the cluster refers to.
 	library() runner.Library
 	// look asks the members. It is errOutside where nobody here can reach them: then the status says all that is known.
@@ -100,7 +104,9 @@ type downed struct {
 	Stopped bool   `json:"stopped"`
 	Deleted bool   `json:"deleted"`
 	Folder  string `json:"folder,omitempty"`
-	words   string
+	// Left are the StatefulSets that were adopted, and go on.
+	Left  []string `json:"left,omitempty"`
+	words string
 }
 
 // taken is a backup that was taken: what --json prints, and a line.

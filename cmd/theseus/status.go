@@ -139,8 +139,15 @@ func (a *app) seen(ctx context.Context, s site, at access) (c *v1alpha1.Cluster,
 
 func row(c *v1alpha1.Cluster, doing string) []string {
 	st := &c.Status
-	return []string{c.Name, or(st.CurrentVersion, "-"), c.Spec.Version, fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
+	return []string{c.Name, or(st.CurrentVersion, "-"), desired(c), fmt.Sprint(st.Replicas), fmt.Sprint(st.ReadyReplicas),
 		roughly(time.Since(c.CreationTimestamp.Time)), or(doing, "-")}
+}
+
+// desired is the version that is wanted: that of the spec, or of a workload which somebody else changes.
+func desired(c *v1alpha1.Cluster) string {
+	spec := c.Spec.DeepCopy()
+	spec.TakeSeen(&c.Status)
+	return spec.Version
 }
 
 // statusOf prints one cluster as a fresh look shows it. The journal is not written.
@@ -207,8 +214,8 @@ func (k *opened) printStatus(stopped bool) {
 	if stopped {
 		rows[3][1] += "; all are stopped: " + k.command("up", "FILE") + " starts them"
 	}
-	if cl.Spec.Version != st.CurrentVersion {
-		rows = append(rows, []string{"desired", cl.Spec.Version})
+	if want := desired(cl); want != st.CurrentVersion {
+		rows = append(rows, []string{"desired", want})
 	}
 	if len(st.Members.Unready) > 0 {
 		rows = append(rows, []string{"not ready", strings.Join(st.Members.Unready, " ")})
@@ -218,7 +225,7 @@ func (k *opened) printStatus(stopped bool) {
 	}
 	if st.FailedTarget != "" {
 		rows = append(rows, []string{"failed", "the upgrade to " + st.FailedTarget + "; it is not tried again by itself"})
-		if applied := st.Applied; applied != nil && cl.Spec.Version != applied.Spec.Version && k.attempt() == nil {
+		if applied := st.Applied; applied != nil && desired(cl) != applied.Spec.Version && k.attempt() == nil {
 			rows = append(rows, []string{"", "to stay at " + applied.Spec.Version + ": " + k.command("upgrade", k.name, "--to", applied.Spec.Version)})
 		}
 	}

@@ -103,7 +103,7 @@ func (k *opened) checkUp(file string, f *clusterFile) error {
 	if k.at == nil {
 		return nil
 	}
-	old, want := &k.cluster.Spec, &f.cluster.Spec
+	old, want := k.seen(&k.cluster.Spec), k.seen(&f.cluster.Spec)
 	if at := k.attempt(); at != nil && at.Kind == v1alpha1.AttemptUpgrade && !f.system.SameVersion(at.To, want.Version) { // a file that is behind must not turn it back
 		return inputNext(fmt.Sprintf("to go back: %s; to change something else: set spec.version: %s in %s", k.command("rollback", k.name), at.To, file),
 			"spec.version %s: %s of %s is under way", want.Version, describe(at), k.name)
