@@ -14,6 +14,10 @@ func newLogs(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logs NAME [MEMBER]",
 		Short: "Print what members wrote",
+		Long: `Print the last lines that members wrote: of one, or of all. A member that has no
+log now, as one that is being replaced on Kubernetes, is named, and the others
+are printed all the same; where there is nothing of anyone it is an error, with
+exit code 2.`,
 		Example: `  theseus logs kv                   all members, the last lines of each
   theseus logs kv kv-etcd-1 -f
   theseus logs kv --context lab --namespace prod`,
@@ -44,6 +48,9 @@ func newLogs(a *app) *cobra.Command {
 type memberLog struct {
 	Member string   `json:"member"`
 	Lines  []string `json:"lines"`
+	// Missing is why there is none, as while the member is being replaced.
+	Missing string `json:"missing,omitempty"`
+	text    string
 }
 
 // logs prints what members wrote: of those named, or of all.
@@ -61,33 +68,53 @@ func (k *opened) logs(ctx context.Context, members []string, follow bool, lines 
 		return inputErrorf("--follow: name one member of %s: %s", k.name, list(members))
 	case follow && k.json:
 		return inputErrorf("--follow: a log that goes on cannot be JSON; leave one of --follow and --json")
-	case k.json:
-		return k.logsJSON(ctx, members, lines)
+	case follow:
+		return k.at.logs(ctx, k.out, members[0], lines, true)
 	}
-	for _, m := range members {
-		if len(members) > 1 {
-			k.printf("── %s\n", m)
+	all, err := k.readLogs(ctx, members, lines)
+	switch {
+	case err != nil:
+		return err
+	case k.json:
+		k.printJSON(all)
+		return nil
+	}
+	for _, l := range all {
+		switch {
+		case l.Missing != "":
+			k.talkf("%s", l.Missing)
+			continue
+		case len(all) > 1:
+			k.printf("── %s\n", l.Member)
 		}
-		if err := k.at.logs(ctx, k.out, m, lines, follow); err != nil {
-			return err
-		}
+		k.printf("%s", l.text)
 	}
 	return nil
 }
 
-func (k *opened) logsJSON(ctx context.Context, members []string, lines int) error {
-	all := []memberLog{}
+// readLogs reads what there is. It is an error where there is nothing of anyone.
+func (k *opened) readLogs(ctx context.Context, members []string, lines int) ([]memberLog, error) {
+	all, read := []memberLog{}, 0
+	var missing error
 	for _, m := range members {
+		l := memberLog{Member: m, Lines: []string{}}
 		var text bytes.Buffer
 		if err := k.at.logs(ctx, &text, m, lines, false); err != nil {
-			return err
+			missing, l.Missing = firstError(missing, err), err.Error()
+		} else {
+			read++
 		}
-		l := memberLog{Member: m, Lines: []string{}}
-		if s := strings.TrimSuffix(text.String(), "\n"); s != "" {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		l.text = text.String()
+		if s := strings.TrimSuffix(l.text, "\n"); s != "" {
 			l.Lines = strings.Split(s, "\n")
 		}
 		all = append(all, l)
 	}
-	k.printJSON(all)
-	return nil
+	if read == 0 {
+		return nil, missing
+	}
+	return all, nil
 }
