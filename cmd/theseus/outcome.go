@@ -66,7 +66,7 @@ func (k *opened) refused(err error) error {
 	st := &k.cluster.Status
 	why := "; to see why: " + k.command("history", k.name, "--events")
 	switch {
-	case st.FailedTarget != "" && st.FailedTarget == k.cluster.Spec.Version:
+	case st.FailedTarget != "" && (st.FailedTarget == k.cluster.Spec.Version || k.foreign() != nil):
 		return &exitError{code: exitFailed, err: err, next: "to try again: " + k.command("upgrade", k.name, "--to", st.FailedTarget) + why}
 	case st.FailedRevision != "":
 		return &exitError{code: exitFailed, err: err, next: "to try again: " + k.command("retry", k.name) + why}

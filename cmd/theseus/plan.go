@@ -55,12 +55,17 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 	}
 	t := &target{spec: k.cluster.Spec.DeepCopy(), system: next, again: version != "" && k.cluster.Status.FailedTarget == version}
 	if version != "" {
-		t.spec.Version = version
+		if k.foreign() == nil {
+			t.spec.Version = version
+		}
 		if t.spec.Options == nil && len(f.set) > 0 {
 			t.spec.Options = map[string]string{}
 		}
 		maps.Copy(t.spec.Options, f.set)
 		if err := k.mayGoTo(version, next); err != nil {
+			return nil, err
+		}
+		if err := k.mayOrder(ctx, next, f); err != nil {
 			return nil, err
 		}
 		if err := checkSet(next, t.spec, f.set); err != nil {
@@ -80,7 +85,7 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 		t.plan.Warnings = append(t.plan.Warnings, next.OptionWarnings(t.spec)...)
 	}
 	if t.plan != nil && version != "" {
-		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version), t.tried()} {
+		for _, text := range []string{unlisted(next, version), notTaken(k.attempt(), version), t.tried(version)} {
 			if text != "" {
 				t.plan.Warnings = append(t.plan.Warnings, text)
 			}
@@ -90,11 +95,11 @@ func (k *opened) planTo(ctx context.Context, f wish) (*target, error) {
 }
 
 // tried warns of a version that was tried before. Who names it asks for another try.
-func (t *target) tried() string {
+func (t *target) tried(version string) string {
 	if !t.again {
 		return ""
 	}
-	return t.spec.Version + " failed or was taken back before, and is tried again"
+	return version + " failed or was taken back before, and is tried again"
 }
 
 // proposal is what is planned, for the site to judge.
@@ -112,6 +117,27 @@ func (k *opened) mayGoTo(version string, next *system.System) error {
 		return inputError(fmt.Errorf("--to: %w", err))
 	}
 	return nil
+}
+
+// mayOrder refuses a version that nobody would go to: where somebody else changes the template of an adopted workload, only that says the version.
+func (k *opened) mayOrder(ctx context.Context, next *system.System, f wish) error {
+	theirs := k.foreign()
+	if theirs == nil {
+		return nil
+	}
+	if len(f.set) > 0 {
+		return inputErrorf("--set: options change together with spec.version, and that is not looked at where %s is adopted in mode Order; change them in the Cluster's file, and bring it up", theirs.Object())
+	}
+	now := k.cluster.DeepCopy()
+	if err := k.at.see(ctx, next, now); err != nil {
+		return err
+	}
+	if next.SameVersion(now.Spec.Version, f.to) {
+		return nil
+	}
+	return inputNext(fmt.Sprintf("set the image there to %s (helm upgrade, a commit, kubectl set image statefulset/%s CONTAINER=IMAGE): its members are replaced in order then; to watch: %s",
+		f.to, theirs.Workload(), k.command("status", k.name, "--watch")),
+		"--to %s: the template of %s says %s, and only who changes that changes the version of %s (adopt.mode: Order)", f.to, theirs.Object(), now.Spec.Version, k.name)
 }
 
 // checkSet refuses options and values of --set that there are not, before it is asked whether they may change together.

@@ -101,12 +101,29 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 	if at := k.attempt(); notTaken(at, f.to) != "" && at.Phase == v1alpha1.PhaseRollingBack {
 		return k.driveTo(ctx, wantEnd, nil)
 	}
+	if k.foreign() != nil {
+		return k.followTemplate(ctx, f.to, p.again)
+	}
 	want := p.proposal(k)
 	want.force = f.force
 	if err := k.site.permit(ctx, want); err != nil {
 		return err
 	}
 	return k.accept(ctx, want, p.again, "upgrade --to "+f.to)
+}
+
+// followTemplate watches how members are replaced whose template says the version already. There is nothing to edit.
+func (k *opened) followTemplate(ctx context.Context, version string, retry bool) error {
+	err := k.driveTo(ctx, wantEnd, func() error {
+		if !retry {
+			return nil
+		}
+		return k.at.ask(ctx, retryFor("upgrade --to "+version))
+	})
+	if err != nil || k.system.SameVersion(k.cluster.Status.CurrentVersion, version) {
+		return err
+	}
+	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: %s has not begun to replace its members by %s yet", k.name, theOperator, version), next: "to watch: " + k.command("status", k.name, "--watch")}
 }
 
 func forceFlag(c *cobra.Command, force *bool) {
