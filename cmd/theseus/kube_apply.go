@@ -16,6 +16,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/operator"
+	"theseus.dev/system"
 )
 
 // fieldManager is under which name the command writes. The API server keeps it with each field.
@@ -29,7 +30,11 @@ func (n *namespace) create(ctx context.Context, p *proposal) (access, error) {
 
 // apply makes what a file says of Systems and of a Cluster true by server-side apply.
 func (n *namespace) apply(ctx context.Context, f *clusterFile, force bool, more ...client.ApplyOption) error {
-	for _, object := range append(slices.Clone(f.systems), f.written) {
+	return n.applyAll(ctx, append(slices.Clone(f.systems), f.written), force, more...)
+}
+
+func (n *namespace) applyAll(ctx context.Context, objects []client.Object, force bool, more ...client.ApplyOption) error {
+	for _, object := range objects {
 		if err := n.applyObject(ctx, object, force, more...); err != nil {
 			return err
 		}
@@ -37,14 +42,16 @@ func (n *namespace) apply(ctx context.Context, f *clusterFile, force bool, more 
 	return nil
 }
 
-// newSystem is the name of a System in the file that is not there yet; empty where there is none.
-func (n *namespace) newSystem(ctx context.Context, f *clusterFile) string {
-	for _, s := range f.systems {
-		if _, err := n.systemObject(ctx, s.GetName()); apierrors.IsNotFound(err) {
-			return s.GetName()
-		}
+// unjudged says why the API server cannot judge a Cluster in a dry run: it would do so by the System that is there, and the one in the Cluster's file is
+// another one. Empty where it can.
+func (n *namespace) unjudged(ctx context.Context, inFile *system.System) string {
+	if _, err := n.systemObject(ctx, inFile.Name()); apierrors.IsNotFound(err) {
+		return "what the API server says to the Cluster: its System " + inFile.Name() + " is not there yet"
 	}
-	return ""
+	if there, err := n.object("").library().Known(ctx, inFile.Name()); err == nil && there.Hash() != inFile.Hash() {
+		return "what the API server says to the Cluster: the System " + inFile.Name() + " that is there is not yet as in the file"
+	}
+	return "" // what cannot be read the API server says
 }
 
 func (n *namespace) applyObject(ctx context.Context, object client.Object, force bool, more ...client.ApplyOption) error {
@@ -154,10 +161,15 @@ func (k keepers) warnings(p *proposal) []string {
 	return out
 }
 
-// dryRun asks the API server what it would say to an object of a file.
-func (n *namespace) dryRun(ctx context.Context, object client.Object) ([]string, error) {
-	err := n.applyObject(ctx, object, true, client.DryRunAll)
-	return n.heard.take(), err
+// dryRun asks the API server what it would say to an object of a file. inFile is the System of a Cluster, if it is in the same file.
+func (n *namespace) dryRun(ctx context.Context, object client.Object, inFile *system.System) (said foresight, err error) {
+	if inFile != nil {
+		if why := n.unjudged(ctx, inFile); why != "" {
+			return foresight{unseen: []string{why}}, nil
+		}
+	}
+	err = n.applyObject(ctx, object, true, client.DryRunAll)
+	return foresight{warnings: n.heard.take()}, err
 }
 
 // writtenIn is an object of a file as it stands there, for the API server.

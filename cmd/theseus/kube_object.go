@@ -267,11 +267,7 @@ func (n *namespace) foresee(ctx context.Context, p *proposal) (foresight, error)
 	err := error(nil)
 	switch {
 	case p.file != nil:
-		if fresh := n.newSystem(ctx, p.file); fresh != "" {
-			s.unseen = append(s.unseen, "what the API server says to the Cluster: its System "+fresh+" is not there yet")
-			break
-		}
-		err = n.apply(ctx, p.file, p.force, client.DryRunAll)
+		err = n.foreseeFile(ctx, p, &s)
 	case !equalSpecs(&p.cluster.Spec, p.spec):
 		err = o.patchSpec(ctx, p, client.DryRunAll)
 	}
@@ -281,6 +277,21 @@ func (n *namespace) foresee(ctx context.Context, p *proposal) (foresight, error)
 	}
 	s.warnings = append(s.warnings, n.heard.take()...)
 	return s, err
+}
+
+// foreseeFile has the objects of a file judged, but for a Cluster whose System in the file is not there yet.
+func (n *namespace) foreseeFile(ctx context.Context, p *proposal, s *foresight) error {
+	objects := slices.Clone(p.file.systems)
+	why := ""
+	if slices.ContainsFunc(objects, func(o client.Object) bool { return o.GetName() == p.file.cluster.Spec.System }) {
+		why = n.unjudged(ctx, p.file.system)
+	}
+	if why != "" {
+		s.unseen = append(s.unseen, why)
+	} else {
+		objects = append(objects, p.file.written)
+	}
+	return n.applyAll(ctx, objects, p.force, client.DryRunAll)
 }
 
 // unready says what the operator last saw of members that do not serve: it begins nothing before they do.

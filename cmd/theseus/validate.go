@@ -9,6 +9,7 @@ import (
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
+	"theseus.dev/system"
 )
 
 func newValidate(a *app) *cobra.Command {
@@ -36,6 +37,8 @@ type validated struct {
 	Kind     string   `json:"kind"`
 	Name     string   `json:"name"`
 	Warnings []string `json:"warnings,omitempty"`
+	// Unseen is what could not be asked.
+	Unseen []string `json:"unseen,omitempty"`
 }
 
 func (a *app) validate(ctx context.Context, files []string, server bool) error {
@@ -60,6 +63,9 @@ func (a *app) validate(ctx context.Context, files []string, server bool) error {
 		for _, w := range v.Warnings {
 			a.printf("  warning: %s\n", w)
 		}
+		for _, u := range v.Unseen {
+			a.printf("  not looked at: %s\n", u)
+		}
 	}
 	return nil
 }
@@ -77,7 +83,7 @@ func (a *app) validator(server bool) (func(context.Context, string) ([]validated
 }
 
 // validateFile checks the objects of a file, each of which more is asked about, if set.
-func validateFile(ctx context.Context, site site, path string, more func(context.Context, client.Object) ([]string, error)) ([]validated, error) {
+func validateFile(ctx context.Context, site site, path string, more func(context.Context, client.Object, *system.System) (foresight, error)) ([]validated, error) {
 	text, err := readBounded(path)
 	if err != nil {
 		return nil, err
@@ -93,6 +99,7 @@ func validateFile(ctx context.Context, site site, path string, more func(context
 	for i := range objects {
 		o := &objects[i]
 		written := writtenIn(o)
+		var inFile *system.System
 		v := validated{File: fmt.Sprintf("%s:%d", path, o.Line), Kind: o.Kind, Name: o.Name()}
 		if o.Kind == v1alpha1.KindSystem {
 			s, err := compileObject(o)
@@ -101,9 +108,13 @@ func validateFile(ctx context.Context, site site, path string, more func(context
 			}
 			v.Warnings = s.Warnings()
 		} else {
+			mine := systemIn(objects, o.Cluster.Spec.System)
 			s, err := site.systemOf(ctx, path, objects, o.Cluster)
 			if err != nil {
 				return nil, located(o, err)
+			}
+			if mine != nil {
+				inFile = s
 			}
 			manifest.DefaultCluster(o.Cluster)
 			if errs := manifest.ValidateCluster(o.Cluster, s); len(errs) > 0 {
@@ -112,11 +123,11 @@ func validateFile(ctx context.Context, site site, path string, more func(context
 			v.Warnings = manifest.Warnings(o.Cluster, s)
 		}
 		if more != nil {
-			warnings, err := more(ctx, written)
+			said, err := more(ctx, written, inFile)
 			if err != nil {
 				return nil, err
 			}
-			v.Warnings = append(v.Warnings, warnings...)
+			v.Warnings, v.Unseen = append(v.Warnings, said.warnings...), said.unseen
 		}
 		out = append(out, v)
 	}
