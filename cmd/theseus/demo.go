@@ -42,6 +42,9 @@ the clients noticed. It needs the servers that "make servers" builds.`,
 		Example: "  theseus demo\n  theseus demo --rate 200 --keep",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.kube.given() {
+				return inputErrorf("the demo is on this machine; leave --context, --namespace and --kubeconfig out")
+			}
 			telling := *a // what the commands of the story come to is talk here; the verdict is the result
 			telling.out, telling.json = a.err, false
 			d := &demo{app: &telling, result: a, dir: dir, rate: rate, keep: keep}

@@ -35,14 +35,14 @@ func isFile(name string) bool {
 
 func unknownSystem(name string) error {
 	errs := system.Errors{}
-	errs.Add("spec.system", name, "no such System", nearestSystem(name))
+	errs.Add("spec.system", name, "no such System", nearestSystem(name, systems.List()))
 	return errs
 }
 
 // nearestSystem is what to write instead of a name that no System has.
-func nearestSystem(name string) string {
-	remedy := "name one of " + strings.Join(systems.List(), ", ") + ", or a file as ./" + name + ".yaml"
-	if near := system.Nearest(name, systems.List()); near != "" {
+func nearestSystem(name string, known []string) string {
+	remedy := "name one of " + strings.Join(known, ", ") + ", or a file as ./" + name + ".yaml"
+	if near := system.Nearest(name, known); near != "" {
 		remedy = "did you mean " + near + "? " + remedy
 	}
 	return remedy
