@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"theseus.dev/probe"
 	"theseus.dev/system"
@@ -105,6 +106,21 @@ func (k *opened) facts(ctx context.Context, r *reach, before []resource) (probe.
 		f.DeclaredDowntime = "spec.upgrade.allowDowntime is set"
 	}
 	return f, nil
+}
+
+// factsWithin is how long it is tried to read the facts: what was measured until then would be lost.
+const factsWithin = time.Minute
+
+// factsInTime are the facts as soon as they can be read.
+func (k *opened) factsInTime(ctx context.Context, r *reach, before []resource) (probe.Facts, error) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for until := time.Now().Add(factsWithin); ; <-t.C {
+		f, err := k.facts(ctx, r, before)
+		if err == nil || !passing(err) || time.Now().After(until) {
+			return f, err
+		}
+	}
 }
 
 func fact(ok bool, good, bad string) probe.Fact {

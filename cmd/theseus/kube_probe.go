@@ -214,14 +214,28 @@ func (o *object) ownImage(ctx context.Context, asked string) (string, error) {
 	if err != nil && !apierrors.IsForbidden(err) {
 		return "", o.problem(err)
 	}
+	image := ""
 	for i := range pods.Items {
-		for _, c := range pods.Items[i].Spec.Containers {
-			if c.Name == "theseus" {
-				return c.Image, nil
-			}
+		own := operatorImage(&pods.Items[i])
+		if own != "" && pods.Items[i].Status.Phase == corev1.PodRunning {
+			return own, nil
 		}
+		image = cmp.Or(image, own)
+	}
+	if image != "" {
+		return image, nil
 	}
 	return "", inputNext("name it: "+o.command("probe", o.key.Name, "--image", "IMAGE"), "--image: the image of the operator cannot be seen%s, and the probe needs one", because(err))
+}
+
+// operatorImage is the image of an operator's pod; empty for others that are called theseus.
+func operatorImage(pod *corev1.Pod) string {
+	for _, c := range pod.Spec.Containers {
+		if c.Name == "theseus" && slices.Contains(slices.Concat(c.Command, c.Args), "operator") {
+			return c.Image
+		}
+	}
+	return ""
 }
 
 func because(err error) string {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -76,7 +78,13 @@ func TestReachTLS(t *testing.T) {
 // TestProbeImage: the probe has the image of the operator, or the one that was asked for; where neither is known nothing is made.
 func TestProbeImage(t *testing.T) {
 	operatorPod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "theseus", Name: "o", Labels: map[string]string{"app.kubernetes.io/name": "theseus"}},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy", Image: "other"}, {Name: "theseus", Image: "registry.example.com/theseus:1"}}}}
+		Spec:   corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy", Image: "other"}, {Name: "theseus", Image: "registry.example.com/theseus:1", Args: []string{"operator"}}}},
+		Status: corev1.PodStatus{Phase: corev1.PodRunning}}
+	// Before it by name: one that ended, and one of somebody else under the same label.
+	old := operatorPod.DeepCopy()
+	old.Name, old.Status.Phase, old.Spec.Containers[1].Image = "a", corev1.PodFailed, "registry.example.com/theseus:0"
+	stranger := operatorPod.DeepCopy()
+	stranger.Namespace, stranger.Spec.Containers[1].Image, stranger.Spec.Containers[1].Args = "else", "registry.example.com/stranger", nil
 	forbidden := interceptor.Funcs{List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
 	}}
@@ -88,7 +96,7 @@ func TestProbeImage(t *testing.T) {
 		{what: "asked", asked: "mine:2", want: "mine:2"},
 		{what: "forbidden", funcs: forbidden},
 	} {
-		w := newTown(t, tt.funcs, operatorPod)
+		w := newTown(t, tt.funcs, operatorPod.DeepCopy(), old.DeepCopy(), stranger.DeepCopy())
 		got, err := w.object("si").ownImage(t.Context(), tt.asked)
 		if got != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("%s: got %q, %v; want %q", tt.what, got, err, tt.want)
@@ -118,5 +126,34 @@ func TestProbeThatCannotStart(t *testing.T) {
 	jobs := &batchv1.JobList{}
 	if err := w.api.List(t.Context(), jobs); err != nil || len(jobs.Items) > 0 {
 		t.Errorf("%d Jobs are left, %v", len(jobs.Items), err)
+	}
+}
+
+// TestFactsInTime: an API server that is away for a moment does not lose what was measured, and what stays wrong ends it.
+func TestFactsInTime(t *testing.T) {
+	for _, tt := range []struct {
+		what  string
+		err   error
+		fails int
+		good  bool
+	}{
+		{"away for a moment", apierrors.NewServiceUnavailable("busy"), 2, true},
+		{"away for good", apierrors.NewServiceUnavailable("busy"), 1 << 30, false},
+		{"no right", apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", errors.New("no")), 1, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			failed := 0
+			w := newTown(t, interceptor.Funcs{}, applied(t, running("1.0.0")))
+			k := w.opened(t, "si")
+			r := &reach{resources: func(context.Context) ([]resource, error) {
+				if failed++; failed <= tt.fails {
+					return nil, tt.err
+				}
+				return nil, nil
+			}}
+			if _, err := k.factsInTime(t.Context(), r, nil); (err == nil) != tt.good {
+				t.Errorf("%s: got %v after %d failures", tt.what, err, failed)
+			}
+		})
 	}
 }

@@ -284,7 +284,7 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 	}
 	m.Mark(probe.Settle, "after")
 	wait(ctx, m, f.settle)
-	facts, err := k.facts(context.WithoutCancel(ctx), r, before)
+	facts, err := k.factsInTime(context.WithoutCancel(ctx), r, before)
 	if err != nil {
 		return err
 	}
