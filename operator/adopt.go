@@ -458,6 +458,9 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 	if a.own.Mode == v1alpha1.AdoptOrder {
 		return fmt.Errorf("%s is not written in mode Order", a.own.Object())
 	}
+	if a.Spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType { // since the look: Kubernetes would replace all members by itself
+		return fmt.Errorf("the update strategy of %s is %s, and not OnDelete any more", a.own.Object(), a.Spec.UpdateStrategy.Type)
+	}
 	image, err := b.image()
 	if err != nil {
 		return err

@@ -292,6 +292,30 @@ func TestImageIsApplied(t *testing.T) {
 	}
 }
 
+// TestStrategyAtApply: between look and act somebody set the strategy back.
+func TestStrategyAtApply(t *testing.T) {
+	c, set := adopting(v1alpha1.AdoptVersion, v1alpha1.TakeImage), theirs("lab.test/store:1.0.0")
+	api, p, s := stage(t, c, set)
+	if why := lookAt(t, p, s).Blocked["standin"]; why != "" {
+		t.Fatal(why)
+	}
+	now := &appsv1.StatefulSet{}
+	fatal(t, api.Get(t.Context(), client.ObjectKeyFromObject(set), now))
+	now.Spec.UpdateStrategy.Type = appsv1.RollingUpdateStatefulSetStrategyType
+	fatal(t, api.Update(t.Context(), now))
+	pinned := &v1alpha1.Pinned{System: v1alpha1.SystemRef{Name: "standin", Hash: s.System.Hash()}, Spec: c.Spec}
+	err := p.Do(t.Context(), s, v1alpha1.Intent{ID: 1, Act: v1alpha1.ActConfigure, Component: "standin", Revision: "r2", Version: "1.1.0"}, pinned)
+	if err == nil || !strings.Contains(err.Error(), "not OnDelete any more") {
+		t.Errorf("got %v, want that nothing is applied where Kubernetes would replace all members", err)
+	}
+	fatal(t, api.Get(t.Context(), client.ObjectKeyFromObject(set), now))
+	for _, k := range now.Spec.Template.Spec.Containers {
+		if k.Image == "lab.test/store:1.1.0" {
+			t.Error("the image was applied")
+		}
+	}
+}
+
 func TestOrderWritesNoTemplate(t *testing.T) {
 	_, p, s := stage(t, adopting(v1alpha1.AdoptOrder), theirs("lab.test/store:1.0.0"))
 	pinned := &v1alpha1.Pinned{Spec: s.Cluster.Spec, System: v1alpha1.SystemRef{Hash: s.System.Hash()}}

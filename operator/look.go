@@ -266,7 +266,7 @@ func containerOf(pod *corev1.Pod, name string) *corev1.ContainerStatus {
 func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState, string) {
 	switch {
 	case pod.DeletionTimestamp != nil:
-		return upgrade.ProcessStopping, ""
+		return upgrade.ProcessStopping, leaving(pod)
 	case pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded:
 		return upgrade.ProcessExited, joined(pod.Status.Reason, pod.Status.Message)
 	case pod.Status.Phase == corev1.PodUnknown:
@@ -283,6 +283,20 @@ func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState,
 		return upgrade.ProcessExited, message
 	}
 	return upgrade.ProcessStarting, ""
+}
+
+// leaving is why a pod has to go, where somebody else said so, and that its node cannot let it.
+func leaving(pod *corev1.Pod) string {
+	why := joined(pod.Status.Reason, pod.Status.Message)
+	for _, c := range pod.Status.Conditions {
+		switch {
+		case c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue && why == "":
+			why = joined(c.Reason, c.Message)
+		case c.Type == corev1.PodReady && c.Status == corev1.ConditionFalse && c.Reason == "" && pod.Spec.NodeName != "": // see unready
+			why = joined("node "+pod.Spec.NodeName+" does not answer", why)
+		}
+	}
+	return why
 }
 
 func restarted(st *corev1.ContainerStatus) string {

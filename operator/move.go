@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -279,12 +280,24 @@ func (p *Platform) remove(ctx context.Context, s runner.Scene, i v1alpha1.Intent
 	return nil
 }
 
-// deleteClaims deletes the claims that a StatefulSet made for its members.
+// deleteClaims deletes the claims that a StatefulSet made for its members, which have the labels of its selector. One of the same name that somebody else
+// made stays.
 func (p *Platform) deleteClaims(ctx context.Context, set *appsv1.StatefulSet, members int) error {
+	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
+	if err != nil {
+		return err
+	}
 	for _, t := range set.Spec.VolumeClaimTemplates {
 		for n := range members {
-			claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: set.Namespace, Name: t.Name + "-" + set.Name + "-" + strconv.Itoa(n)}}
-			if err := p.API.Delete(ctx, claim); client.IgnoreNotFound(err) != nil {
+			claim := &corev1.PersistentVolumeClaim{}
+			err := p.Live.Get(ctx, client.ObjectKey{Namespace: set.Namespace, Name: t.Name + "-" + set.Name + "-" + strconv.Itoa(n)}, claim)
+			if apierrors.IsNotFound(err) || err == nil && !selector.Matches(labels.Set(claim.Labels)) {
+				continue
+			}
+			if err == nil {
+				err = p.API.Delete(ctx, claim, client.Preconditions{UID: &claim.UID})
+			}
+			if client.IgnoreNotFound(err) != nil {
 				return err
 			}
 		}

@@ -237,8 +237,9 @@ func TestShrinkAsksBudgets(t *testing.T) {
 func TestRemoveTakesClaims(t *testing.T) {
 	var claims []client.Object
 	for _, name := range []string{"cache-kv-pravega-segmentstore-0", "cache-kv-pravega-segmentstore-2", "cache-kv-pravega-segment-store-0", "other-kv-pravega-segmentstore-0"} {
-		claims = append(claims, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name}})
+		claims = append(claims, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: name, Labels: stores().Spec.Selector.MatchLabels}})
 	}
+	claims = append(claims, &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "cache-kv-pravega-segmentstore-1"}}) // made by somebody else
 	for _, rule := range []v1alpha1.ClaimRule{v1alpha1.DeleteClaims, v1alpha1.KeepClaims} {
 		api, c, sys := moving(t, copies(claims)...)
 		c.Status.Attempt.Hops[0].Moves[0].Claims = rule
@@ -255,7 +256,7 @@ func TestRemoveTakesClaims(t *testing.T) {
 		fatal(t, p.Do(t.Context(), s, v1alpha1.Intent{Act: v1alpha1.ActRemove, Component: "segmentstore", Workload: w.Name, Incarnation: w.Incarnation}, nil))
 		left := &corev1.PersistentVolumeClaimList{}
 		fatal(t, api.List(context.Background(), left))
-		if want := map[v1alpha1.ClaimRule]int{v1alpha1.DeleteClaims: 2, v1alpha1.KeepClaims: 4}[rule]; len(left.Items) != want {
+		if want := map[v1alpha1.ClaimRule]int{v1alpha1.DeleteClaims: 3, v1alpha1.KeepClaims: 5}[rule]; len(left.Items) != want {
 			t.Errorf("%s: %d claims are left, want %d", rule, len(left.Items), want)
 		}
 		if err := api.Get(t.Context(), client.ObjectKeyFromObject(stores()), set); err == nil {
@@ -266,8 +267,8 @@ func TestRemoveTakesClaims(t *testing.T) {
 
 // TestRemoveIsKilled between its writes: who comes then ends it, because the StatefulSet goes last.
 func TestRemoveIsKilled(t *testing.T) {
-	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "cache-kv-pravega-segmentstore-1"}}
-	for killed := range 4 {
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "cache-kv-pravega-segmentstore-1", Labels: stores().Spec.Selector.MatchLabels}}
+	for killed := range 2 {
 		api, c, sys := moving(t, copies([]client.Object{claim})...)
 		s := sceneOf(c, sys)
 		lookAt(t, platformOf(t, api, c), s)

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -55,9 +56,10 @@ func (p *Platform) prepare(ctx context.Context, b *blueprint, i v1alpha1.Intent)
 // pull is a DaemonSet for the nodes that the template may run on.
 func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *appsv1.DaemonSet {
 	labels := map[string]string{managedByLabel: managerName, pullLabel: b.revision, "theseus.dev/pull-for": b.cluster.Name, componentLabel: b.component.Name()}
-	all, grace := intstr.FromString("100%"), int64(1)
+	all, grace, no := intstr.FromString("100%"), int64(1), false
 	pod := corev1.PodSpec{
 		NodeSelector: t.Spec.NodeSelector, Tolerations: t.Spec.Tolerations, ImagePullSecrets: t.Spec.ImagePullSecrets, SecurityContext: t.Spec.SecurityContext,
+		ServiceAccountName: t.Spec.ServiceAccountName, AutomountServiceAccountToken: &no, RuntimeClassName: t.Spec.RuntimeClassName, // with the account come secrets for pulling
 		TerminationGracePeriodSeconds: &grace,
 		Containers:                    []corev1.Container{toolsHeld(p.Image)},
 		Volumes:                       []corev1.Volume{emptyDir(toolsVolume)},
@@ -65,7 +67,10 @@ func (p *Platform) pull(b *blueprint, t *corev1.PodTemplateSpec, id int64) *apps
 	if t.Spec.Affinity != nil {
 		pod.Affinity = &corev1.Affinity{NodeAffinity: t.Spec.Affinity.NodeAffinity}
 	}
-	for _, c := range t.Spec.Containers {
+	for i, c := range slices.Concat(t.Spec.Containers, t.Spec.InitContainers) {
+		if i >= len(t.Spec.Containers) {
+			c.Name = fmt.Sprintf("init-%d", i-len(t.Spec.Containers))
+		}
 		pod.Containers = append(pod.Containers, corev1.Container{Name: c.Name, Image: c.Image, ImagePullPolicy: c.ImagePullPolicy, SecurityContext: c.SecurityContext,
 			Command: []string{toolsProgram, WaitCommand}, VolumeMounts: toolsMounted()})
 	}

@@ -1,12 +1,14 @@
 package operator
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/upgrade"
@@ -58,5 +60,27 @@ func TestPullsEndWithTheAttempt(t *testing.T) {
 		if len(list.Items) != want {
 			t.Errorf("%s: %d DaemonSets are there, want %d", phase, len(list.Items), want)
 		}
+	}
+}
+
+// TestPullsLikeMembers: what pulls beforehand has the images of init containers too, and pulls with the members' account.
+func TestPullsLikeMembers(t *testing.T) {
+	c, sys := kv(), standin(t)
+	own := c.Spec.Components["standin"]
+	own.Pod = &runtime.RawExtension{Raw: []byte(`{"spec": {"serviceAccountName": "private", "runtimeClassName": "kata", "initContainers": [{"name": "prepare", "image": "lab.test/init:2"}]}}`)}
+	c.Spec.Components["standin"] = own
+	b := &blueprint{cluster: c, system: sys, component: sys.Components()[0], spec: &c.Spec, revision: "r1", version: "1.0.0"}
+	template, err := b.template()
+	fatal(t, err)
+	pod := (&Platform{Key: key, Image: "theseus:1"}).pull(b, &template, 1).Spec.Template.Spec
+	if pod.ServiceAccountName != "private" || *pod.AutomountServiceAccountToken || pod.RuntimeClassName == nil || *pod.RuntimeClassName != "kata" {
+		t.Errorf("it pulls as %q with runtime class %v", pod.ServiceAccountName, pod.RuntimeClassName)
+	}
+	var images []string
+	for _, c := range pod.Containers {
+		images = append(images, c.Image)
+	}
+	if !slices.Contains(images, "lab.test/init:2") || !slices.Contains(images, template.Spec.Containers[0].Image) {
+		t.Errorf("it pulls %q", images)
 	}
 }

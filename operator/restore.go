@@ -188,8 +188,8 @@ func (f *filling) unedited(ctx context.Context, members []*system.Member) error 
 			continue
 		}
 		order := RestoreOrder{}
-		if err := json.Unmarshal([]byte(job.Spec.Template.Spec.Containers[0].Env[0].Value), &order); err != nil {
-			return fmt.Errorf("read the order of Job %s: %w", job.Name, err)
+		if err := orderOf(job, restoreContainer, &order); err != nil {
+			return err
 		}
 		same := slices.EqualFunc(order.All, members, func(a, b *system.Member) bool { return a.Name == b.Name && a.Host == b.Host })
 		if !same || !maps.Equal(f.system.Options(&order.Spec), f.system.Options(&f.cluster.Spec)) {

@@ -161,6 +161,21 @@ func TestPending(t *testing.T) {
 	}
 }
 
+// TestLeaving: a pod that cannot leave says what its node does, and who sent it away.
+func TestLeaving(t *testing.T) {
+	lost := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse}
+	sent := corev1.PodCondition{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "DeletionByTaintManager", Message: "Taint manager: deleting due to NoExecute taint"}
+	for want, conditions := range map[string][]corev1.PodCondition{
+		"": {{Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "ContainersNotReady"}},
+		"node n7 does not answer: DeletionByTaintManager: Taint manager: deleting due to NoExecute taint": {sent, lost},
+	} {
+		pod := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n7"}, Status: corev1.PodStatus{Conditions: conditions}}
+		if got := leaving(pod); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestReplicaFailure(t *testing.T) {
 	d := &appsv1.Deployment{Status: appsv1.DeploymentStatus{Conditions: []appsv1.DeploymentCondition{
 		{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionTrue, Message: "going on"},

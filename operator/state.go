@@ -35,8 +35,17 @@ type State struct {
 	// See, if set, fills in what adopted workloads say. Nothing of it is written to the object's spec.
 	See func(context.Context, *v1alpha1.Cluster) error
 
-	last *v1alpha1.Cluster // as last read or written, with its resource version
+	last   *v1alpha1.Cluster // as last read or written, with its resource version
+	loaded wish              // with the status that is decided on
 }
+
+// wish is what people want of a Cluster.
+type wish struct {
+	generation int64
+	requests   string
+}
+
+func wishOf(c *v1alpha1.Cluster) wish { return wish{c.Generation, c.Annotations[RequestsAnnotation]} }
 
 var (
 	_ runner.Journal = (*State)(nil)
@@ -82,6 +91,7 @@ func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 			return nil, "", err
 		}
 	}
+	s.loaded = wishOf(s.last)
 	return c, mark(&c.Status), nil
 }
 
@@ -95,7 +105,7 @@ func mark(status *v1alpha1.ClusterStatus) string {
 }
 
 // Save is part of runner.Journal. The write is conditional on the resource version; where only the rest of the object changed since the
-// load it is tried again on what is there now.
+// load it is tried again on what is there now; but an intent is not written over an edit or a request that nobody looked at, which may have been to stop it.
 func (s *State) Save(ctx context.Context, status *v1alpha1.ClusterStatus, loaded string) (string, error) {
 	for fresh := false; ; fresh = true {
 		if fresh || s.last == nil {
@@ -104,6 +114,9 @@ func (s *State) Save(ctx context.Context, status *v1alpha1.ClusterStatus, loaded
 			}
 		}
 		if mark(&s.last.Status) != loaded {
+			return "", runner.ErrConflict
+		}
+		if a := status.Attempt; a != nil && a.Intent != nil && wishOf(s.last) != s.loaded {
 			return "", runner.ErrConflict
 		}
 		next := s.last.DeepCopy()

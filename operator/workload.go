@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -21,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
 
 // configure makes the objects of a component what the revision asks for. The services and the budget come first: a member may need its name
@@ -76,11 +78,12 @@ func (b *blueprint) clientService() client.Object {
 	}}
 }
 
-// budget keeps others from disrupting members: one at a time, and always one that does not serve, or a drained node would wait for ever.
+// budget keeps others from disrupting more members than the policy lets be away, or the eviction that the core permits beside one that is down would be
+// refused; and it always allows one that does not serve, or a drained node would wait for ever.
 func (b *blueprint) budget() client.Object {
-	one, always := intstr.FromInt32(1), policyv1.AlwaysAllow
+	most, always := intstr.FromInt32(max(1, b.cluster.Spec.Upgrade.MaxUnavailable)), policyv1.AlwaysAllow
 	return &policyv1.PodDisruptionBudget{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: policyv1.PodDisruptionBudgetSpec{
-		MaxUnavailable: &one, UnhealthyPodEvictionPolicy: &always, Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
+		MaxUnavailable: &most, UnhealthyPodEvictionPolicy: &always, Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
 	}}
 }
 
@@ -92,17 +95,20 @@ func (b *blueprint) workload(t corev1.PodTemplateSpec) (client.Object, error) {
 	return b.deployment(t), nil
 }
 
-// deployment lets Kubernetes replace the members: one comes before one goes, or all go before one comes where versions must not mix.
+// deployment lets Kubernetes replace the members: one comes before one goes, which waits until the new one has stayed ready for the soak; or all go before one
+// comes where versions must not mix.
 func (b *blueprint) deployment(t corev1.PodTemplateSpec) *appsv1.Deployment {
 	replicas, history, none, one := b.replicas(), int32(2), intstr.FromInt32(0), intstr.FromInt32(1)
 	strategy := appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &none, MaxSurge: &one}}
+	settle := int32(math.Ceil(upgrade.Soak(&b.cluster.Spec.Upgrade, b.component).Seconds()))
+	late := settle + 600 // by default 600, which a longer soak would not fit into
 	if b.hold.alone {
 		strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
 	}
 	return &appsv1.Deployment{ObjectMeta: b.meta(workloadName(b.cluster.Name, b.component.Name())), Spec: appsv1.DeploymentSpec{
 		Replicas: &replicas, RevisionHistoryLimit: &history, Template: t,
 		Selector: &metav1.LabelSelector{MatchLabels: selectorOf(b.cluster.Name, b.component.Name())},
-		Strategy: strategy,
+		Strategy: strategy, MinReadySeconds: settle, ProgressDeadlineSeconds: &late,
 	}}
 }
 
@@ -258,6 +264,7 @@ func overwrite(have, want client.Object) {
 	case *appsv1.Deployment:
 		h := have.(*appsv1.Deployment)
 		h.Spec.Replicas, h.Spec.Template, h.Spec.Strategy = w.Spec.Replicas, w.Spec.Template, w.Spec.Strategy
+		h.Spec.MinReadySeconds, h.Spec.ProgressDeadlineSeconds = w.Spec.MinReadySeconds, w.Spec.ProgressDeadlineSeconds
 	}
 }
 

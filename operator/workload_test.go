@@ -2,9 +2,12 @@ package operator
 
 import (
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -49,6 +52,32 @@ func TestEditedWorkload(t *testing.T) {
 			if len(h.Spec.Template.Spec.Containers) != 1 {
 				t.Error("the container that somebody added is still there")
 			}
+		}
+	}
+}
+
+// TestDeploymentSoak: Kubernetes takes the next pod when the new one has stayed ready for the soak, however long that is.
+func TestDeploymentSoak(t *testing.T) {
+	sys, err := shipped("pravega")
+	fatal(t, err)
+	for soak, want := range map[time.Duration]int32{300 * time.Millisecond: 1, time.Hour: 3600} {
+		c := kv()
+		c.Spec.Upgrade.Soak = &metav1.Duration{Duration: soak}
+		d := (&blueprint{cluster: c, system: sys, component: sys.Component("controller"), spec: &c.Spec}).deployment(corev1.PodTemplateSpec{})
+		if d.Spec.MinReadySeconds != want || *d.Spec.ProgressDeadlineSeconds <= want {
+			t.Errorf("soak %s: minReadySeconds %d, progressDeadlineSeconds %d", soak, d.Spec.MinReadySeconds, *d.Spec.ProgressDeadlineSeconds)
+		}
+	}
+}
+
+// TestBudget: what the core permits beside a member that is down, the Cluster's own budget permits too.
+func TestBudget(t *testing.T) {
+	for may, want := range map[int32]int{0: 1, 1: 1, 2: 2} {
+		c, sys := kv(), standin(t)
+		c.Spec.Upgrade.MaxUnavailable = may
+		b := &blueprint{cluster: c, system: sys, component: sys.Components()[0], spec: &c.Spec}
+		if got := b.budget().(*policyv1.PodDisruptionBudget).Spec.MaxUnavailable.IntValue(); got != want {
+			t.Errorf("maxUnavailable %d: the budget allows %d, want %d", may, got, want)
 		}
 	}
 }

@@ -173,8 +173,11 @@ func (s *Scene) replicas(c *system.Component) int {
 // healthy and die a second later, so none is not a choice.
 const defaultSoak = 5 * time.Second
 
-func (s *Scene) soak(c *system.Component) time.Duration {
-	if d := s.Policy().Soak; d != nil {
+func (s *Scene) soak(c *system.Component) time.Duration { return Soak(s.Policy(), c) }
+
+// Soak is how long a new member of a component has to prove itself, for platforms that replace members themselves.
+func Soak(policy *v1alpha1.UpgradePolicy, c *system.Component) time.Duration {
+	if d := policy.Soak; d != nil {
 		return d.Duration
 	}
 	if d := c.API().Soak; d != nil {

@@ -16,6 +16,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 	"theseus.dev/operator"
+	"theseus.dev/runner"
 	"theseus.dev/system"
 )
 
@@ -48,7 +49,7 @@ func (n *namespace) unjudged(ctx context.Context, inFile *system.System) string 
 	if _, err := n.systemObject(ctx, inFile.Name()); apierrors.IsNotFound(err) {
 		return "what the API server says to the Cluster: its System " + inFile.Name() + " is not there yet"
 	}
-	if there, err := n.object("").library().Known(ctx, inFile.Name()); err == nil && there.Hash() != inFile.Hash() {
+	if there, err := n.object("").library().Known(ctx, inFile.Name()); is[*runner.UnusableError](err) || err == nil && there.Hash() != inFile.Hash() {
 		return "what the API server says to the Cluster: the System " + inFile.Name() + " that is there is not yet as in the file"
 	}
 	return "" // what cannot be read the API server says

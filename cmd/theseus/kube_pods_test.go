@@ -10,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"theseus.dev/api/v1alpha1"
 )
 
 // TestLogs: a member that is being replaced has no pod, and hides no other.
@@ -34,6 +36,23 @@ func TestLogs(t *testing.T) {
 	w = town()
 	if code := w.types(t.Context(), "logs", "si"); code != exitInput || w.out.Len() > 0 || !strings.Contains(w.err.String(), "member si-standin-0 has no pod now") {
 		t.Errorf("where nobody has a pod: exit code %d\n%s%s", code, w.out.String(), w.err.String())
+	}
+}
+
+// TestLogsOfNobody: an adopted StatefulSet may have been scaled to nothing.
+func TestLogsOfNobody(t *testing.T) {
+	w := adopting(t, v1alpha1.AdoptOrder, interceptor.Funcs{})
+	c, none := w.opened(t, "si").cluster, int32(0)
+	own := c.Status.Applied.Spec.Components["standin"]
+	own.Replicas = &none
+	c.Status.Applied.Spec.Components["standin"], c.Status.Members = own, v1alpha1.MemberNames{}
+	if err := w.api.Status().Update(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"logs", "si"}, {"logs", "si", "--follow"}} {
+		if code := w.types(t.Context(), args...); code != exitInput || !strings.Contains(w.err.String(), "si has no members now") {
+			t.Errorf("%q: exit code %d\n%s%s", args, code, w.out.String(), w.err.String())
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func TestValidateNewSystem(t *testing.T) {
 	}{
 		{what: "no System", want: notAsked + "its System mine is not there yet", judged: "System"},
 		{what: "another one", there: older, want: notAsked + "the System mine that is there is not yet as in the file", judged: "System"},
+		{what: "one that cannot be used", there: strings.Replace(mine, "${version}", "${nothing", 1), want: notAsked + "the System mine that is there is not yet as in the file", judged: "System"},
 		{what: "the same", there: mine, want: "Cluster si is valid", judged: "System Cluster"},
 	} {
 		var judged []string

@@ -64,6 +64,8 @@ func (k *opened) logs(ctx context.Context, members []string, follow bool, lines 
 		members = k.memberNames()
 	}
 	switch {
+	case len(members) == 0:
+		return inputErrorf("%s has no members now", k.name)
 	case follow && len(members) > 1:
 		return inputErrorf("--follow: name one member of %s: %s", k.name, list(members))
 	case follow && k.json:

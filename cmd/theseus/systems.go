@@ -47,7 +47,7 @@ is shipped.`,
 	return c
 }
 
-// Where a System comes from that is not shipped.
+// Where a System comes from that is known in a cluster.
 const (
 	fromCluster = "cluster"
 	fromHiding  = "cluster, in place of the shipped one"
