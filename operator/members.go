@@ -26,13 +26,13 @@ type MemberPod struct {
 // MemberPods are the pods of the members of a Cluster, one for each member that has any. Those that it made are found by their labels, those of a
 // StatefulSet that it adopted by that StatefulSet: nothing is written on them.
 func MemberPods(ctx context.Context, live client.Reader, c *v1alpha1.Cluster) ([]MemberPod, error) {
-	labelled := &corev1.PodList{}
-	if err := live.List(ctx, labelled, client.InNamespace(c.Namespace), OfCluster(c.Name)); err != nil {
+	labeled := &corev1.PodList{}
+	if err := live.List(ctx, labeled, client.InNamespace(c.Namespace), OfCluster(c.Name)); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
 	var all []MemberPod
-	for i := range labelled.Items {
-		pod := &labelled.Items[i]
+	for i := range labeled.Items {
+		pod := &labeled.Items[i]
 		if member, component := MemberOf(pod); member != "" {
 			all = append(all, MemberPod{pod, member, component, component})
 		}

@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
@@ -134,8 +133,3 @@ func sorted(lines string) string {
 	slices.Sort(list)
 	return strings.Join(list, "\n")
 }
-
-// quiet takes events that nobody reads.
-type quiet struct{}
-
-func (quiet) Eventf(runtime.Object, runtime.Object, string, string, string, string, ...any) {}

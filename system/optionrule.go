@@ -90,13 +90,10 @@ func (s *System) OptionWarnings(spec *v1alpha1.ClusterSpec) []string {
 
 // brokenRules are those that refuse, or those that warn, without those that speak of an option that is bad by itself.
 func (s *System) brokenRules(spec *v1alpha1.ClusterSpec, warn bool, bad map[string]bool) (errs Errors) {
-	version, err := s.parse(spec.Version)
-	if err != nil {
-		return nil // it is refused elsewhere
-	}
+	version, unreadable := s.parse(spec.Version) // which is refused elsewhere
 	sc := &Scope{Version: spec.Version, Options: s.Options(spec), Replicas: s.replicasOf(spec)}
 	for _, r := range s.rules {
-		if r.api.Warn != warn || r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
+		if unreadable != nil || r.api.Warn != warn || r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
 			continue
 		}
 		if answer, why := r.condition.is(sc); answer != Yes {
