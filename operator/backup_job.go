@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -37,9 +36,6 @@ const (
 	BackupCommand = "__take-backup"
 
 	jobContainer = "backup"
-
-	// clusterWithin is how long a Backup that has not begun waits for its Cluster to be there: they may come in one file, in any order.
-	clusterWithin = 10 * time.Minute
 )
 
 // BackupOrder is what a Job needs to know.
@@ -173,42 +169,15 @@ func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why er
 	if errors.As(why, new(refusal)) || !set(b, v1alpha1.ConditionStarted, metav1.ConditionFalse, "Waiting", why.Error()) {
 		return why
 	}
-	return errors.Join(why, r.write(ctx, b))
+	return errors.Join(why, r.API.Status().Update(ctx, b))
 }
 
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
 	now := metav1.NewTime(order.Time)
 	b.Status.Started, b.Status.Version, b.Status.Place, b.Status.System = &now, order.From, placeOf(b, &order.Spec), &order.System
 	set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", takenFrom(order))
-	if err := r.write(ctx, b); err != nil {
-		return err
-	}
 	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupStarted", "Backup", "taken from %s", order.Member.Name)
-	return nil
-}
-
-// write stores the status, with what says whether to go on waiting for it.
-func (r *BackupReconciler) write(ctx context.Context, b *v1alpha1.Backup) error {
-	b.Status.ObservedGeneration = b.Generation
-	kstatus(&b.Status.Conditions, b.Generation)
 	return r.API.Status().Update(ctx, b)
-}
-
-// kstatus sets the two conditions that say of a Backup or Restore whether to go on waiting for it, from those that say how far it is.
-func kstatus(list *[]metav1.Condition, generation int64) {
-	reconciling, stalled, reason, message := metav1.ConditionTrue, metav1.ConditionFalse, v1alpha1.ReasonRunning, ""
-	if c := meta.FindStatusCondition(*list, v1alpha1.ConditionStarted); c != nil {
-		message = c.Message
-	}
-	if c := meta.FindStatusCondition(*list, v1alpha1.ConditionFinished); c != nil && c.Status == metav1.ConditionTrue {
-		reconciling, reason, message = metav1.ConditionFalse, v1alpha1.ReasonIdle, ""
-	}
-	if c := meta.FindStatusCondition(*list, v1alpha1.ConditionFailed); c != nil && c.Status == metav1.ConditionTrue {
-		reconciling, stalled, reason, message = metav1.ConditionFalse, metav1.ConditionTrue, v1alpha1.ReasonFailed, c.Message
-	}
-	for kind, status := range map[string]metav1.ConditionStatus{v1alpha1.ConditionReconciling: reconciling, v1alpha1.ConditionStalled: stalled} {
-		meta.SetStatusCondition(list, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, ObservedGeneration: generation})
-	}
 }
 
 func set(b *v1alpha1.Backup, kind string, status metav1.ConditionStatus, reason, message string) (changed bool) {
@@ -222,20 +191,10 @@ func placeOf(b *v1alpha1.Backup, spec *v1alpha1.ClusterSpec) *v1alpha1.BackupPla
 	return spec.Backup
 }
 
-// moment is when a backup was decided on, as its name in the place says it: to the second, and below that by whose it is. Backups of two namespaces, or of one
-// file, begin in the same second and must not share a name: the time of one being over, what the other stored would be deleted.
-func moment(b *v1alpha1.Backup, at time.Time) time.Time {
-	sum := sha256.Sum256([]byte(b.UID))
-	return at.UTC().Truncate(time.Second).Add(time.Duration(binary.BigEndian.Uint32(sum[:4])) % time.Second)
-}
-
 // job looks at the members and says who is asked, and how.
 func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv1.Job, *BackupOrder, error) {
 	key := types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Cluster}
 	c, scene, err := r.sceneOf(ctx, key)
-	if apierrors.IsNotFound(err) && time.Since(b.CreationTimestamp.Time) > clusterWithin {
-		return nil, nil, refusal{fmt.Errorf("there is no Cluster %s, and there was none for %s: make another Backup when there is one", key.Name, clusterWithin)}
-	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -255,7 +214,7 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 	if err != nil {
 		return nil, nil, err // a member may become ready
 	}
-	order := &BackupOrder{Cluster: c.Name, Attempt: b.Spec.Attempt, From: member.Version, To: b.Spec.To, Time: moment(b, time.Now()),
+	order := &BackupOrder{Cluster: c.Name, Attempt: b.Spec.Attempt, From: member.Version, To: b.Spec.To, Time: time.Now().UTC().Truncate(time.Second),
 		System: v1alpha1.SystemRef{Name: scene.System.Name(), Hash: scene.System.Hash()}, Spec: c.Spec, Member: member, All: all}
 	place := placeOf(b, &c.Spec)
 	if place == nil {
@@ -274,7 +233,7 @@ func (r *Reconciler) sceneOf(ctx context.Context, key types.NamespacedName) (*v1
 	}
 	hashes := runner.References(&c.Status)
 	if len(hashes) == 0 {
-		return nil, runner.Scene{}, fmt.Errorf("cluster %s has no members yet", key.Name)
+		return nil, runner.Scene{}, refusal{fmt.Errorf("cluster %s has no members yet", key.Name)}
 	}
 	l := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}
 	sys, err := l.Pinned(ctx, hashes[0])
@@ -328,7 +287,7 @@ func (r *BackupReconciler) jobFor(ctx context.Context, b *v1alpha1.Backup, c *v1
 // follow reads how the Job ended.
 func (r *BackupReconciler) follow(ctx context.Context, b *v1alpha1.Backup, job *batchv1.Job) error {
 	order := &BackupOrder{}
-	if err := orderOf(job, jobContainer, order); err != nil {
+	if err := json.Unmarshal([]byte(job.Spec.Template.Spec.Containers[0].Env[0].Value), order); err != nil {
 		return err
 	}
 	if b.Status.Started == nil { // the Job was made, and the operator ended before it wrote that down
@@ -352,7 +311,7 @@ func (r *BackupReconciler) progress(ctx context.Context, b *v1alpha1.Backup, job
 	if err != nil || !set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", joined(takenFrom(order), why)) {
 		return err
 	}
-	return r.write(ctx, b)
+	return r.API.Status().Update(ctx, b)
 }
 
 func finished(job *batchv1.Job) bool {
@@ -372,21 +331,16 @@ func resultOf(message, how string) BackupResult {
 	return BackupResult{Error: joined(how, message)}
 }
 
-// end writes down how it ended, and then tells of it: a write that fails is tried again.
 func (r *BackupReconciler) end(ctx context.Context, b *v1alpha1.Backup, result BackupResult) error {
 	now := metav1.Now()
 	b.Status.Finished = &now
-	kind, reason, text := corev1.EventTypeNormal, "BackupFinished", fmt.Sprintf("%d bytes, checked", result.Bytes)
 	if result.Error != "" {
-		kind, reason, text = corev1.EventTypeWarning, "BackupFailed", result.Error
 		set(b, v1alpha1.ConditionFailed, metav1.ConditionTrue, "JobFailed", result.Error)
-	} else {
-		b.Status.Name, b.Status.Bytes, b.Status.SHA256, b.Status.Check = result.Name, result.Bytes, result.SHA256, result.Check
-		set(b, v1alpha1.ConditionFinished, metav1.ConditionTrue, "Proved", fmt.Sprintf("%d bytes in %s, checked", result.Bytes, result.Name))
+		r.Events.Eventf(b, nil, corev1.EventTypeWarning, "BackupFailed", "Backup", "%s", bounded(result.Error))
+		return r.API.Status().Update(ctx, b)
 	}
-	if err := r.write(ctx, b); err != nil {
-		return err
-	}
-	r.Events.Eventf(b, nil, kind, reason, "Backup", "%s", bounded(text))
-	return nil
+	b.Status.Name, b.Status.Bytes, b.Status.SHA256, b.Status.Check = result.Name, result.Bytes, result.SHA256, result.Check
+	set(b, v1alpha1.ConditionFinished, metav1.ConditionTrue, "Proved", fmt.Sprintf("%d bytes in %s, checked", result.Bytes, result.Name))
+	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupFinished", "Backup", "%d bytes, checked", result.Bytes)
+	return r.API.Status().Update(ctx, b)
 }

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -117,18 +115,5 @@ func TestLease(t *testing.T) {
 	}
 	if lease() == lease("a") || lease("a") == lease("b") {
 		t.Error("operators of different namespaces compete for one lease")
-	}
-}
-
-// TestOrderOf: somebody who mutates Jobs may put variables and containers before ours.
-func TestOrderOf(t *testing.T) {
-	job := &batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy", Env: []corev1.EnvVar{{Name: OrderVariable, Value: "{}"}}},
-		{Name: jobContainer, Env: []corev1.EnvVar{{Name: "HTTP_PROXY", Value: "http://proxy:3128"}, {Name: OrderVariable, Value: `{"cluster": "kv"}`}}}}}}}}
-	order := BackupOrder{}
-	if err := orderOf(job, jobContainer, &order); err != nil || order.Cluster != "kv" {
-		t.Errorf("got %+v, %v", order, err)
-	}
-	if err := orderOf(job, restoreContainer, &order); err == nil {
-		t.Error("a Job without an order has one")
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
-	"theseus.dev/backup"
 )
 
 // A Backup whose time is over goes in this order: what is stored, by a Job; then the object, and with it its Jobs. There is no finalizer: a
@@ -111,7 +110,7 @@ func (r *BackupReconciler) forget(ctx context.Context, b *v1alpha1.Backup) error
 	place := b.Status.Place
 	job, err := jobOf(b.Namespace, pod, work{name: jobName("forget", b.UID), container: forgetContainer, owner: ownedBy(v1alpha1.KindBackup, b), command: command,
 		place: place, uid: copyOwner(b), tries: 2, order: ForgetOrder{URL: place.URL, Key: keyFile(place), Cluster: b.Spec.Cluster, From: b.Status.Version, To: b.Spec.To,
-			Attempt: b.Spec.Attempt, Time: storedAt(b)}})
+			Attempt: b.Spec.Attempt, Time: b.Status.Started.UTC()}})
 	if err != nil {
 		return err
 	}
@@ -120,14 +119,6 @@ func (r *BackupReconciler) forget(ctx context.Context, b *v1alpha1.Backup) error
 		return err
 	}
 	return nil
-}
-
-// storedAt is the time in the name of what a Backup stored, or began to store.
-func storedAt(b *v1alpha1.Backup) time.Time {
-	if name, err := backup.ParseName(b.Status.Name); err == nil {
-		return name.Time
-	}
-	return moment(b, b.Status.Started.Time)
 }
 
 // forgetPod is a pod that may delete: on a volume the user that wrote, which the Job that took the backup knows.

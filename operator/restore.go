@@ -1,7 +1,6 @@
 package operator
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +21,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
-	"theseus.dev/backup"
 	"theseus.dev/system"
 )
 
@@ -126,8 +124,6 @@ type filling struct {
 	restore *v1alpha1.Restore
 	place   *v1alpha1.BackupPlace
 	name    string // in its place
-	wrote   string // the version that did, as far as its Backup or its name tells
-	taken   time.Time
 	cluster *v1alpha1.Cluster
 	system  *system.System
 	print   *blueprint
@@ -143,9 +139,6 @@ func (f *filling) step(ctx context.Context) error {
 	members, err := f.print.views()
 	if err != nil {
 		return waits{err}
-	}
-	if err := f.unedited(ctx, members); err != nil {
-		return err
 	}
 	if len(f.restore.Status.Members) >= len(members) {
 		return f.finish(ctx)
@@ -173,31 +166,6 @@ func (f *filling) step(ctx context.Context) error {
 		return err
 	}
 	return f.fill(ctx, &t, members)
-}
-
-// unedited refuses to go on where the Cluster was edited since the first Job was made: each volume is filled for one of a group, and groups of different sizes
-// never agree.
-func (f *filling) unedited(ctx context.Context, members []*system.Member) error {
-	jobs := &batchv1.JobList{}
-	if err := f.Live.List(ctx, jobs, client.InNamespace(f.restore.Namespace), client.MatchingLabels{restoreLabel: f.cluster.Name}); err != nil {
-		return err
-	}
-	for i := range jobs.Items {
-		job := &jobs.Items[i]
-		if o := metav1.GetControllerOf(job); o == nil || o.UID != f.restore.UID {
-			continue
-		}
-		order := RestoreOrder{}
-		if err := orderOf(job, restoreContainer, &order); err != nil {
-			return err
-		}
-		same := slices.EqualFunc(order.All, members, func(a, b *system.Member) bool { return a.Name == b.Name && a.Host == b.Host })
-		if !same || !maps.Equal(f.system.Options(&order.Spec), f.system.Options(&f.cluster.Spec)) {
-			return refusal{fmt.Errorf("the spec of Cluster %s was edited while its volumes were filled, some of them for a group of %d members and other options or names: make another Restore, and edit nothing before it has finished",
-				f.cluster.Name, len(order.All))}
-		}
-	}
-	return nil
 }
 
 // find looks up what is to be filled, and how.
@@ -239,12 +207,7 @@ func (f *filling) source(ctx context.Context) error {
 	x := f.restore
 	if from := x.Spec.From; from != nil {
 		f.place, f.name = &from.Place, from.Name
-		name, err := backup.ParseName(from.Name)
-		if err != nil {
-			return refusal{fmt.Errorf("spec.from.name: %w", err)}
-		}
-		f.wrote, f.taken = name.From, name.Time
-		return f.mayRead(f.wrote)
+		return nil // who wrote it is known when the first volume is filled
 	}
 	b := &v1alpha1.Backup{}
 	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Backup}, b)
@@ -258,11 +221,8 @@ func (f *filling) source(ctx context.Context) error {
 	case !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) || b.Status.Place == nil:
 		return waits{fmt.Errorf("the Backup %s has not finished yet", b.Name)}
 	}
-	f.place, f.name, f.wrote = b.Status.Place, b.Status.Name, b.Status.Version
-	if b.Status.Started != nil {
-		f.taken = b.Status.Started.Time
-	}
-	return f.mayRead(f.wrote)
+	f.place, f.name = b.Status.Place, b.Status.Name
+	return f.mayRead(b.Status.Version)
 }
 
 // mayRead waits where a later version wrote the data than the one that is to read it: the manifest of a cluster often says the version at which it
@@ -288,7 +248,7 @@ func (f *filling) claim(ctx context.Context) error {
 	if meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionRestoring) {
 		return nil
 	}
-	setHeld(c, "Restore "+f.restore.Name+" fills its volumes", false)
+	setHeld(c, "Restore "+f.restore.Name+" fills its volumes")
 	return f.API.Status().Update(ctx, c)
 }
 
@@ -418,11 +378,9 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 func (f *filling) note(ctx context.Context, filled []string, hindrance string, result RestoreResult) error {
 	st := &f.restore.Status
 	members := int(f.print.replicas())
-	if len(filled) == members && st.Version == "" { // the pods that said so may be gone
-		st.Version = cmp.Or(result.Version, f.wrote)
-		if taken := cmp.Or(result.Taken, f.taken); !taken.IsZero() {
-			st.Taken = &metav1.Time{Time: taken}
-		}
+	if len(filled) == members && st.Version == "" && result.Version != "" {
+		taken := metav1.NewTime(result.Taken)
+		st.Version, st.Taken = result.Version, &taken
 	}
 	first := st.Started == nil
 	if first {
@@ -473,11 +431,8 @@ func (f *filling) finish(ctx context.Context) error {
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
 	f.condition(v1alpha1.ConditionFinished, metav1.ConditionTrue, "Filled", f.report(now.Time))
-	if err := f.write(ctx); err != nil {
-		return err
-	}
 	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreFinished", "Restore", "%s", f.report(now.Time))
-	return nil
+	return f.API.Status().Update(ctx, f.restore)
 }
 
 // report says what is in the data, and what may be missing.
@@ -498,17 +453,7 @@ func (f *filling) end(ctx context.Context, why error) error {
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
 	f.condition(v1alpha1.ConditionFailed, metav1.ConditionTrue, "Failed", why.Error())
-	if err := f.write(ctx); err != nil {
-		return err
-	}
 	f.Events.Eventf(f.restore, nil, corev1.EventTypeWarning, "RestoreFailed", "Restore", "%s", bounded(why.Error()))
-	return nil
-}
-
-// write stores the status, with what says whether to go on waiting for it.
-func (f *filling) write(ctx context.Context) error {
-	f.restore.Status.ObservedGeneration = f.restore.Generation
-	kstatus(&f.restore.Status.Conditions, f.restore.Generation)
 	return f.API.Status().Update(ctx, f.restore)
 }
 
@@ -525,7 +470,7 @@ func (f *filling) sayIf(ctx context.Context, changed bool, status metav1.Conditi
 	if !f.condition(v1alpha1.ConditionStarted, status, reason, message) && !changed {
 		return nil
 	}
-	return f.write(ctx)
+	return f.API.Status().Update(ctx, f.restore)
 }
 
 // dismiss deletes the Jobs of a Restore that has ended, where they had copies of a secret.
@@ -547,27 +492,24 @@ func (f *filling) dismiss(ctx context.Context) error {
 
 // held says why a Cluster that never had members must not start: a Restore is to fill its volumes, or one left them half filled. One that failed holds
 // it too, until it is deleted or another one succeeds: an empty cluster is not what was asked for.
-func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (why string, forGood bool, err error) {
+func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (string, error) {
 	restores := &v1alpha1.RestoreList{}
 	if err := r.Live.List(ctx, restores, client.InNamespace(c.Namespace)); err != nil {
-		return "", false, err
+		return "", err
 	}
 	if x := awaited(restores.Items, c.Name); x != nil {
-		if failed := meta.FindStatusCondition(x.Status.Conditions, v1alpha1.ConditionFailed); failed != nil && failed.Status == metav1.ConditionTrue {
-			return fmt.Sprintf("Restore %s failed: %s; make another one, or delete it and the volumes to start without the data", x.Name, failed.Message), true, nil
-		}
-		return fmt.Sprintf("Restore %s is to fill its volumes; to start it without, delete that one", x.Name), false, nil
+		return fmt.Sprintf("Restore %s is to fill its volumes; to start it without, delete that one", x.Name), nil
 	}
 	claims := &corev1.PersistentVolumeClaimList{}
 	if err := r.Live.List(ctx, claims, client.InNamespace(c.Namespace), client.MatchingLabels{clusterLabel: c.Name}); err != nil {
-		return "", false, err
+		return "", err
 	}
 	for i := range claims.Items {
 		if HalfFilled(&claims.Items[i]) {
-			return fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims.Items[i].Name), true, nil
+			return fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims.Items[i].Name), nil
 		}
 	}
-	return "", false, nil
+	return "", nil
 }
 
 // awaited is the Restore that a Cluster has to wait for: one that has not ended, or one that failed and was not followed by one that did not.
@@ -578,7 +520,7 @@ func awaited(list []v1alpha1.Restore, cluster string) *v1alpha1.Restore {
 	for i := range list {
 		x := &list[i]
 		followed := slices.ContainsFunc(list, func(y v1alpha1.Restore) bool {
-			return of(&y, v1alpha1.ConditionFinished) && !y.Status.Finished.Before(x.Status.Finished)
+			return of(&y, v1alpha1.ConditionFinished) && !y.CreationTimestamp.Before(&x.CreationTimestamp)
 		})
 		if x.Spec.Cluster == cluster && !of(x, v1alpha1.ConditionFinished) && !(of(x, v1alpha1.ConditionFailed) && followed) {
 			return x
@@ -593,31 +535,23 @@ func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held b
 	if err := r.Live.Get(ctx, key, c); err != nil || !fresh(c) {
 		return false, client.IgnoreNotFound(err)
 	}
-	why, forGood, err := r.held(ctx, c)
+	why, err := r.held(ctx, c)
 	if err != nil {
 		return false, err
 	}
-	if setHeld(c, why, forGood) {
+	if setHeld(c, why) {
 		err = r.API.Status().Update(ctx, c)
 	}
 	return why != "", err
 }
 
-// setHeld sets why a Cluster does not start, empty for nothing, and whether a person has to do something about that. It says whether that is another than
-// before. What is left when nothing holds it any more is for the first pass to say.
-func setHeld(c *v1alpha1.Cluster, why string, forGood bool) (changed bool) {
+// setHeld sets why a Cluster does not start, empty for nothing, and says whether that is another than before.
+func setHeld(c *v1alpha1.Cluster, why string) (changed bool) {
 	if why == "" {
 		return meta.RemoveStatusCondition(&c.Status.Conditions, v1alpha1.ConditionRestoring)
 	}
-	reconciling, stalled := metav1.ConditionTrue, metav1.ConditionFalse
-	if forGood {
-		reconciling, stalled = stalled, reconciling
-	}
-	c.Status.ObservedGeneration = c.Generation
-	for kind, status := range map[string]metav1.ConditionStatus{v1alpha1.ConditionRestoring: metav1.ConditionTrue, v1alpha1.ConditionReconciling: reconciling, v1alpha1.ConditionStalled: stalled} {
-		changed = meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: "Restoring", Message: why, ObservedGeneration: c.Generation}) || changed
-	}
-	return changed
+	return meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRestoring, Status: metav1.ConditionTrue, Reason: "Restoring",
+		Message: why, ObservedGeneration: c.Generation})
 }
 
 // heldError is that of a pass over a Cluster that a Restore has claimed just now.

@@ -21,7 +21,6 @@ type Backup struct {
 	Spec BackupSpec `json:"spec"`
 	// Status is how far it is. Only Theseus writes it.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
 	Status BackupStatus `json:"status,omitempty"`
 }
 
@@ -60,10 +59,7 @@ type BackupSpec struct {
 
 // BackupStatus is how far a backup is, and its proof.
 type BackupStatus struct {
-	// ObservedGeneration of the spec that this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions Started, Finished and Failed; Reconciling and Stalled, as kstatus reads them.
+	// Conditions Started, Finished and Failed.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -114,7 +110,6 @@ type Restore struct {
 	Spec RestoreSpec `json:"spec"`
 	// Status is how far it is. Only Theseus writes it.
 	// +optional
-	// +kubebuilder:default:={"observedGeneration":-1}
 	Status RestoreStatus `json:"status,omitempty"`
 }
 
@@ -157,10 +152,7 @@ type StoredBackup struct {
 
 // RestoreStatus is how far a restore is.
 type RestoreStatus struct {
-	// ObservedGeneration of the spec that this status speaks of.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions Started, Finished and Failed; Reconciling and Stalled, as kstatus reads them. The message of Finished says which writes are missing.
+	// Conditions Started, Finished and Failed. The message of Finished says which writes are missing.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
