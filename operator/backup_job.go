@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/backup"
 	"theseus.dev/runner"
 	"theseus.dev/system"
 	"theseus.dev/upgrade"
@@ -40,12 +42,9 @@ const (
 
 // BackupOrder is what a Job needs to know.
 type BackupOrder struct {
-	Cluster string    `json:"cluster"`
-	Attempt string    `json:"attempt,omitempty"`
-	From    string    `json:"from"`
-	To      string    `json:"to,omitempty"`
-	Time    time.Time `json:"time"`
-	URL     string    `json:"url"`
+	// Name under which it is stored.
+	Name backup.Name `json:"name"`
+	URL  string      `json:"url"`
 	// Key is the file with the key of the place, if it has one.
 	Key    string               `json:"key,omitempty"`
 	System v1alpha1.SystemRef   `json:"system"`
@@ -161,7 +160,7 @@ func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error 
 	if err != nil {
 		return r.waits(ctx, b, err)
 	}
-	return r.started(ctx, b, order)
+	return nil // what was begun is read from the Job, which wakes this Backup
 }
 
 // waits says why a Backup cannot begin, which is tried again.
@@ -173,8 +172,8 @@ func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why er
 }
 
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
-	now := metav1.NewTime(order.Time)
-	b.Status.Started, b.Status.Version, b.Status.Place, b.Status.System = &now, order.From, placeOf(b, &order.Spec), &order.System
+	st, at := &b.Status, metav1.NewTime(order.Name.Time.Truncate(time.Second))
+	st.Started, st.Name, st.Version, st.Place, st.System = &at, order.Name.String(), order.Name.From, placeOf(b, &order.Spec), &order.System
 	set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", takenFrom(order))
 	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupStarted", "Backup", "taken from %s", order.Member.Name)
 	return r.API.Status().Update(ctx, b)
@@ -214,7 +213,11 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 	if err != nil {
 		return nil, nil, err // a member may become ready
 	}
-	order := &BackupOrder{Cluster: c.Name, Attempt: b.Spec.Attempt, From: member.Version, To: b.Spec.To, Time: time.Now().UTC().Truncate(time.Second),
+	name := nameOf(b, member.Version, time.Now())
+	if err := name.Validate(); err != nil {
+		return nil, nil, refusal{fmt.Errorf("it cannot be named: %w", err)}
+	}
+	order := &BackupOrder{Name: name,
 		System: v1alpha1.SystemRef{Name: scene.System.Name(), Hash: scene.System.Hash()}, Spec: c.Spec, Member: member, All: all}
 	place := placeOf(b, &c.Spec)
 	if place == nil {
@@ -223,6 +226,18 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 	order.URL, order.Key = place.URL, keyFile(place)
 	job, err := r.jobFor(ctx, b, c, scene.System, order, place)
 	return job, order, err
+}
+
+// nameOf is what a backup is called in its place. Others may put theirs there too: Backups of the same second, and Clusters of this name in other
+// namespaces. So the time has seconds of the clock, and below them a number that follows from the UID.
+func nameOf(b *v1alpha1.Backup, from string, now time.Time) backup.Name {
+	sum := sha256.Sum256([]byte(b.UID))
+	own := time.Duration(binary.BigEndian.Uint64(sum[:]) % uint64(time.Second)) //nolint:gosec // less than a second
+	name := backup.Name{Cluster: b.Spec.Cluster, From: from, To: b.Spec.To, Attempt: b.Spec.Attempt, Kind: backup.Auto, Time: now.UTC().Truncate(time.Second).Add(own)}
+	if name.Attempt == "" {
+		name.Kind = backup.Manual
+	}
+	return name
 }
 
 // sceneOf is a Cluster with the System that its members run on.

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/backup"
 	"theseus.dev/runner"
 	"theseus.dev/upgrade"
 )
@@ -65,6 +67,32 @@ func TestBackupOfAnotherCluster(t *testing.T) {
 		if err != nil || out[i.Name].Phase != want {
 			t.Errorf("for Cluster %s: got %+v, %v; want %s", uid, out, err, want)
 		}
+	}
+}
+
+// TestNamesOfBackups: Backups that begin in one second, also those of Clusters of one name in other namespaces, share no name; one Backup has one name at a time.
+func TestNamesOfBackups(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 890, time.UTC)
+	seen := map[string]types.UID{}
+	for _, uid := range []types.UID{"a", "b", "c"} {
+		b := &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{UID: uid}, Spec: v1alpha1.BackupSpec{Cluster: "kv", To: "3.6.0", Attempt: "a3-7"}}
+		name := nameOf(b, "3.5.0", now)
+		if other, taken := seen[name.String()]; taken {
+			t.Errorf("%s and %s are both %s", uid, other, name)
+		}
+		seen[name.String()] = uid
+		if again := nameOf(b, "3.5.0", now.Add(time.Microsecond)); again != name {
+			t.Errorf("%s is %s, and then %s", uid, name, again)
+		}
+		if later := nameOf(b, "3.5.0", now.Add(time.Second)); later.String() <= name.String() {
+			t.Errorf("%s is not after %s", later, name)
+		}
+		if parsed, err := backup.ParseName(name.String()); err != nil || parsed != name || !strings.HasPrefix(name.String(), "kv/20260304T050607.") || !strings.HasSuffix(name.String(), "_3.5.0_3.6.0_a3-7_auto") {
+			t.Errorf("%s is read as %+v, %v", name, parsed, err)
+		}
+	}
+	if name := nameOf(&v1alpha1.Backup{Spec: v1alpha1.BackupSpec{Cluster: "kv"}}, "3.5.0", now); name.Kind != backup.Manual || name.Validate() != nil {
+		t.Errorf("one that a person asked for is %+v", name)
 	}
 }
 

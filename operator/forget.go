@@ -29,13 +29,9 @@ const (
 
 // ForgetOrder says what is deleted. What is not there any more counts as deleted.
 type ForgetOrder struct {
-	URL     string    `json:"url"`
-	Key     string    `json:"key,omitempty"`
-	Cluster string    `json:"cluster"`
-	From    string    `json:"from"`
-	To      string    `json:"to,omitempty"`
-	Attempt string    `json:"attempt,omitempty"`
-	Time    time.Time `json:"time"`
+	URL  string `json:"url"`
+	Key  string `json:"key,omitempty"`
+	Name string `json:"name"`
 }
 
 // expire brings a Backup that has ended one write nearer to its end, if its time is over.
@@ -49,7 +45,7 @@ func (r *BackupReconciler) expire(ctx context.Context, b *v1alpha1.Backup) (reco
 	if needed, err := r.referred(ctx, b); err != nil || needed {
 		return reconcile.Result{RequeueAfter: forgetAgain}, err
 	}
-	if b.Status.Started == nil || b.Status.Place == nil { // nothing was ever stored
+	if b.Status.Name == "" || b.Status.Place == nil { // nothing was ever stored
 		return reconcile.Result{}, r.remove(ctx, b)
 	}
 	job := &batchv1.Job{}
@@ -109,8 +105,7 @@ func (r *BackupReconciler) forget(ctx context.Context, b *v1alpha1.Backup) error
 	}
 	place := b.Status.Place
 	job, err := jobOf(b.Namespace, pod, work{name: jobName("forget", b.UID), container: forgetContainer, owner: ownedBy(v1alpha1.KindBackup, b), command: command,
-		place: place, uid: copyOwner(b), tries: 2, order: ForgetOrder{URL: place.URL, Key: keyFile(place), Cluster: b.Spec.Cluster, From: b.Status.Version, To: b.Spec.To,
-			Attempt: b.Spec.Attempt, Time: b.Status.Started.UTC()}})
+		place: place, uid: copyOwner(b), tries: 2, order: ForgetOrder{URL: place.URL, Key: keyFile(place), Name: b.Status.Name}})
 	if err != nil {
 		return err
 	}

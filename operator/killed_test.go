@@ -2,11 +2,13 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/backup"
 )
 
 // Every story is told once to count the writes that the operator makes, and then again for each of them, killed before it and after it: what a new operator makes
@@ -145,7 +148,7 @@ func (w *world) run(job *batchv1.Job) {
 	w.Helper()
 	c := job.Spec.Template.Spec.Containers[0]
 	w.ran = append(w.ran, c.Name+" "+c.Env[0].Value)
-	end, message := batchv1.JobComplete, `{"name": "kv/stored", "bytes": 5, "sha256": "abc", "version": "1.0.0", "taken": "2026-03-04T05:06:07Z"}`
+	end, message := batchv1.JobComplete, fmt.Sprintf(`{"name": %q, "bytes": 5, "sha256": "abc", "version": "1.0.0", "taken": "2026-03-04T05:06:07Z"}`, nameIn(w.T, c.Env[0].Value))
 	if w.fails != nil && w.fails(job) {
 		end, message = batchv1.JobFailed, `{"error": "it was to fail"}`
 	}
@@ -154,6 +157,19 @@ func (w *world) run(job *batchv1.Job) {
 		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: c.Name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}}})
 	job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: end, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()})
 	w.must(w.api.Status().Update(w.Context(), job))
+}
+
+// nameIn is the name of the backup that an order is about.
+func nameIn(t *testing.T, order string) string {
+	t.Helper()
+	o := struct{ Name json.RawMessage }{}
+	fatal(t, json.Unmarshal([]byte(order), &o))
+	text, name := "", backup.Name{}
+	if json.Unmarshal(o.Name, &text) == nil {
+		return text
+	}
+	fatal(t, json.Unmarshal(o.Name, &name))
+	return name.String()
 }
 
 // collect deletes what has an owner that is gone.
@@ -243,8 +259,11 @@ func (w *world) shape() string {
 	return strings.Join(lines, "\n")
 }
 
-// answering is where a member of kv answers.
-const answering = "127.7.0.1"
+// answering is where a member of kv answers: an address of this process alone.
+var answering = fmt.Sprintf("127.7.%d.%d", os.Getpid()>>8&0xff, max(1, os.Getpid()&0xff))
+
+// stored is what the backup of stories is called that was taken before.
+const stored = "kv/20260304T050607Z_1.0.0___manual"
 
 // answer answers for a member as the stand-in does.
 func answer(t *testing.T) {
@@ -280,6 +299,29 @@ var stories = map[string]struct {
 			w.wantSecrets("cloud")
 			w.wantRan("backup", 1)
 			w.wantRan("forget", 1)
+		},
+	},
+	"two backups of one second, of which the time of one is over": {
+		objects: func(*world) []client.Object {
+			short := backupOf(metav1.Duration{Duration: time.Second}).(*v1alpha1.Backup)
+			short.Name, short.UID = "short", "short-uid"
+			return []client.Object{secret("team"), running(), pod(), backupOf(metav1.Duration{}), short}
+		},
+		end: func(w *world) {
+			w.wantGone(&v1alpha1.Backup{}, "short")
+			w.wantBackup(v1alpha1.ConditionFinished, "5 bytes")
+			w.wantRan("backup", 2)
+			w.wantRan("forget", 1)
+			kept := &v1alpha1.Backup{}
+			w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "b"}, kept))
+			names := map[string]int{}
+			for _, ran := range w.ran {
+				what, order, _ := strings.Cut(ran, " ")
+				name := nameIn(w.T, order)
+				if names[name]++; what == "forget" && (name == kept.Status.Name || names[name] != 2) {
+					w.Errorf("%s was deleted, and %s is to be kept; stored were %v", name, kept.Status.Name, names)
+				}
+			}
 		},
 	},
 	"a backup that is kept": {
@@ -433,7 +475,7 @@ func backupOf(ttl metav1.Duration) client.Object {
 // taken is a Backup that has ended.
 func taken() client.Object {
 	b := backupOf(metav1.Duration{}).(*v1alpha1.Backup)
-	b.Status = v1alpha1.BackupStatus{Place: place(), Name: "kv/stored", Conditions: []metav1.Condition{{Type: v1alpha1.ConditionFinished, Status: metav1.ConditionTrue}}}
+	b.Status = v1alpha1.BackupStatus{Place: place(), Name: stored, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionFinished, Status: metav1.ConditionTrue}}}
 	return b
 }
 

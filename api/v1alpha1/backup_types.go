@@ -70,7 +70,7 @@ type BackupStatus struct {
 	// Place where it was put; spec.place, or that of the Cluster when it began.
 	// +optional
 	Place *BackupPlace `json:"place,omitempty"`
-	// Name of the backup in its place.
+	// Name of the backup in its place. It is there from the beginning; what it names is whole when the backup has Finished.
 	// +optional
 	Name string `json:"name,omitempty"`
 	// System that took it, by name and hash.

@@ -7,6 +7,7 @@ import (
 
 	"theseus.dev/backup"
 	"theseus.dev/backup/cloud"
+	"theseus.dev/operator"
 )
 
 // A backup is found by the name that events, status and history show, and by the one that backup --list shows.
@@ -43,5 +44,31 @@ func TestFindBackup(t *testing.T) {
 	}
 	if _, err := a.findBackup(t.Context(), store, shortName(again)); codeOf(err) != exitInput || !strings.Contains(err.Error(), long[0]) || !strings.Contains(err.Error(), again.String()) {
 		t.Errorf("a name that two have: got %v, want both by their own names", err)
+	}
+}
+
+// The Job that forgets one backup leaves another of the same second alone, and can be done again.
+func TestForget(t *testing.T) {
+	url := "file://" + t.TempDir()
+	store, err := cloud.Open(t.Context(), url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	var names []backup.Name
+	for own := range time.Duration(2) {
+		n := backup.Name{Cluster: "kv", From: "3.5.35", Kind: backup.Manual, Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(own)}
+		if _, err := store.Put(t.Context(), n, backup.FromStream(strings.NewReader("x")), backup.About{}); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, n)
+	}
+	for range 2 {
+		if _, err := podForget(t.Context(), &operator.ForgetOrder{URL: url, Name: names[0].String()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := store.List(t.Context(), "kv"); err != nil || len(left) != 1 || left[0].Name != names[1] || left[0].State != backup.Complete {
+		t.Errorf("left are %+v, %v; want %s", left, err, names[1])
 	}
 }

@@ -64,8 +64,7 @@ func podBackup(ctx context.Context, in *operator.BackupOrder) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: kindOf(in.Attempt), Time: in.Time}
-	o := &backupOrder{Name: name, URL: in.URL, key: key, System: in.System, Spec: in.Spec, Version: in.To, From: in.From, Member: in.Member, All: in.All}
+	o := &backupOrder{Name: in.Name, URL: in.URL, key: key, System: in.System, Spec: in.Spec, Version: in.Name.To, From: in.Name.From, Member: in.Member, All: in.All}
 	proof, err := takeBackup(ctx, sys, o, filepath.Join(operator.WorkFolder, "job"), func(string) {})
 	if err != nil {
 		return nil, err
@@ -75,13 +74,6 @@ func podBackup(ctx context.Context, in *operator.BackupOrder) (any, error) {
 		result.Check = beginning(proof.Check.Output, 1000)
 	}
 	return result, nil
-}
-
-func kindOf(attempt string) backup.Kind {
-	if attempt == "" {
-		return backup.Manual
-	}
-	return backup.Auto
 }
 
 // podKey reads the key of a place. It is read when it is needed, and is in no environment that others inherit.
@@ -179,12 +171,15 @@ var forgetBackupInPod = inPod(podForget, func(message string) any { return opera
 
 // podForget deletes what a backup stored. What is not there counts as deleted.
 func podForget(ctx context.Context, in *operator.ForgetOrder) (any, error) {
+	name, err := backup.ParseName(in.Name)
+	if err != nil {
+		return nil, err
+	}
 	store, err := podStore(ctx, in.URL, in.Key)
 	if err != nil {
 		return nil, err
 	}
 	defer store.Close()
-	name := backup.Name{Cluster: in.Cluster, From: in.From, To: in.To, Attempt: in.Attempt, Kind: kindOf(in.Attempt), Time: in.Time}
 	if err := store.Delete(ctx, name); err != nil && !errors.Is(err, backup.ErrNotFound) {
 		return nil, err
 	}
