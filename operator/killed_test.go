@@ -40,6 +40,8 @@ type world struct {
 	uids int
 	// fails says of which Jobs the pods fail.
 	fails func(*batchv1.Job) bool
+	// podless says that the pods of Jobs are gone before anybody reads them.
+	podless bool
 	// ran are the orders of all Jobs that were run.
 	ran []string
 	// after each round.
@@ -148,13 +150,15 @@ func (w *world) run(job *batchv1.Job) {
 	w.Helper()
 	c := job.Spec.Template.Spec.Containers[0]
 	w.ran = append(w.ran, c.Name+" "+c.Env[0].Value)
-	end, message := batchv1.JobComplete, fmt.Sprintf(`{"name": %q, "bytes": 5, "sha256": "abc", "version": "1.0.0", "taken": "2026-03-04T05:06:07Z"}`, nameIn(w.T, c.Env[0].Value))
+	end, message := batchv1.JobComplete, fmt.Sprintf(`{"name": %q, "bytes": 5, "sha256": "abc"}`, nameIn(w.T, c.Env[0].Value))
 	if w.fails != nil && w.fails(job) {
 		end, message = batchv1.JobFailed, `{"error": "it was to fail"}`
 	}
-	w.put(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod", Labels: map[string]string{batchv1.JobNameLabel: job.Name},
-		OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job.Name, UID: job.UID}}},
-		Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: c.Name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}}})
+	if !w.podless {
+		w.put(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name + "-pod", Labels: map[string]string{batchv1.JobNameLabel: job.Name},
+			OwnerReferences: []metav1.OwnerReference{{Kind: "Job", Name: job.Name, UID: job.UID}}},
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: c.Name, State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}}})
+	}
 	job.Status.Conditions = append(job.Status.Conditions, batchv1.JobCondition{Type: end, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()})
 	w.must(w.api.Status().Update(w.Context(), job))
 }
@@ -364,6 +368,44 @@ var stories = map[string]struct {
 			w.wantRan("restore", 2)
 		},
 	},
+	"a restore of what is stored, of whose Jobs nothing is left to read": {
+		objects: func(w *world) []client.Object {
+			w.podless = true
+			x := restoreOf("r")
+			x.Spec.Backup, x.Spec.From = "", &v1alpha1.StoredBackup{Place: *place(), Name: stored}
+			return []client.Object{secret("team"), empty(), x}
+		},
+		invariant: heldUntilFinished,
+		end: func(w *world) {
+			x := w.wantRestore("r", v1alpha1.ConditionFinished, "may be missing")
+			if x.Status.Version != "1.0.0" || x.Status.Taken == nil || x.Status.Taken.UTC().Year() != 2026 {
+				w.Errorf("its status is %+v", x.Status)
+			}
+			c := &v1alpha1.Cluster{}
+			w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "new"}, c))
+			if c.Status.Filled != "1.0.0" {
+				w.Errorf("the Cluster says that %q filled its volumes, want 1.0.0", c.Status.Filled)
+			}
+		},
+	},
+	"a restore whose cluster gets another number of members meanwhile, and the next one": {
+		objects:   func(*world) []client.Object { return []client.Object{secret("team"), taken(), empty(), restoreOf("r")} },
+		invariant: thirdMemberThenAnother,
+		end: func(w *world) {
+			w.wantRestore("r", v1alpha1.ConditionFailed, "make another Restore into it")
+			w.wantRestore("r2", v1alpha1.ConditionFinished, "")
+			w.wantVolumes(3, "")
+			sizes := map[string]int{}
+			for _, ran := range w.ran {
+				o := RestoreOrder{}
+				fatal(w.T, json.Unmarshal([]byte(strings.TrimPrefix(ran, restoreContainer+" ")), &o))
+				if had := sizes[o.ID]; had != 0 && had != len(o.All) {
+					w.Errorf("one Restore filled volumes for %d and for %d members", had, len(o.All))
+				}
+				sizes[o.ID] = len(o.All)
+			}
+		},
+	},
 	"a restore that fails, and holds its cluster": {
 		objects:   func(*world) []client.Object { return []client.Object{secret("team"), taken(), empty(), restoreOf("r")} },
 		fails:     func(job *batchv1.Job) bool { return strings.HasSuffix(job.Name, "-1") },
@@ -517,6 +559,28 @@ func heldUntilFinished(w *world) {
 	s := &State{API: w.api, Live: w.api, Key: client.ObjectKey{Namespace: key.Namespace, Name: "new"}}
 	if _, _, err := s.Load(w.Context()); !errors.As(err, new(*heldError)) {
 		w.Errorf("a driver may begin with a cluster whose volumes are being filled: %v", err)
+	}
+}
+
+// thirdMemberThenAnother gives the Cluster a third member as soon as the first volume is being filled, and makes another Restore when the first has failed.
+func thirdMemberThenAnother(w *world) {
+	w.Helper()
+	jobs := &batchv1.JobList{}
+	w.must(w.api.List(w.Context(), jobs))
+	if len(jobs.Items) == 0 {
+		return
+	}
+	c := &v1alpha1.Cluster{}
+	w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "new"}, c))
+	if own, three := c.Spec.Components["standin"], int32(3); *own.Replicas != three {
+		own.Replicas = &three
+		c.Spec.Components["standin"] = own
+		w.must(w.api.Update(w.Context(), c))
+	}
+	x := &v1alpha1.Restore{}
+	w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "r"}, x))
+	if meta.IsStatusConditionTrue(x.Status.Conditions, v1alpha1.ConditionFailed) && apierrors.IsNotFound(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "r2"}, x)) {
+		w.put(restoreOf("r2"))
 	}
 }
 

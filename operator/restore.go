@@ -2,6 +2,8 @@ package operator
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/backup"
 	"theseus.dev/system"
 )
 
@@ -59,10 +62,8 @@ type RestoreOrder struct {
 
 // RestoreResult is the termination message of a Job.
 type RestoreResult struct {
-	Name    string    `json:"name,omitempty"`
-	Version string    `json:"version,omitempty"`
-	Taken   time.Time `json:"taken,omitzero"`
-	Error   string    `json:"error,omitempty"`
+	Name  string `json:"name,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 // RestoreReconciler does Restores.
@@ -123,7 +124,7 @@ type filling struct {
 	*RestoreReconciler
 	restore *v1alpha1.Restore
 	place   *v1alpha1.BackupPlace
-	name    string // in its place
+	name    backup.Name // in its place
 	cluster *v1alpha1.Cluster
 	system  *system.System
 	print   *blueprint
@@ -139,6 +140,10 @@ func (f *filling) step(ctx context.Context) error {
 	members, err := f.print.views()
 	if err != nil {
 		return waits{err}
+	}
+	sum := sumOf(&f.cluster.Spec, members)
+	if err := f.unchanged(sum); err != nil {
+		return err
 	}
 	if len(f.restore.Status.Members) >= len(members) {
 		return f.finish(ctx)
@@ -165,7 +170,48 @@ func (f *filling) step(ctx context.Context) error {
 	if err := (&Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(f.cluster)}).Keep(ctx, f.system); err != nil {
 		return err
 	}
+	if err := f.begun(ctx, sum, len(members)); err != nil {
+		return err
+	}
 	return f.fill(ctx, &t, members)
+}
+
+// sumOf is that of all that decides what is put into the volumes: version, options, and which members there are under which addresses.
+func sumOf(spec *v1alpha1.ClusterSpec, members []*system.Member) string {
+	text, err := json.Marshal([]any{spec.System, spec.Version, spec.Options, members})
+	if err != nil {
+		panic(err) // texts and numbers always marshal
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// unchanged refuses to go on for another cluster than the one for which the first volumes were filled: members would not know each other.
+func (f *filling) unchanged(sum string) error {
+	if had := f.restore.Status.Sum; had == "" || had == sum {
+		return nil
+	}
+	return refusal{fmt.Errorf("version, options, or the members of Cluster %s (how many, and under which addresses) were changed after its volumes were begun to be filled, and these would not fit together: make another Restore into it, which fills all of them anew",
+		f.cluster.Name)}
+}
+
+// begun writes down, before the first Job, for what it fills volumes and from what.
+func (f *filling) begun(ctx context.Context, sum string, members int) error {
+	st := &f.restore.Status
+	if st.Sum != "" {
+		return nil
+	}
+	now, taken := metav1.Now(), metav1.NewTime(f.name.Time.Truncate(time.Second))
+	st.Sum, st.Started, st.Name, st.Version, st.Taken = sum, &now, f.name.String(), f.name.From, &taken
+	if err := f.sayIf(ctx, true, metav1.ConditionTrue, "JobsCreated", f.filled(0, members)); err != nil {
+		return err
+	}
+	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreStarted", "Restore", "%s into Cluster %s", st.Name, f.cluster.Name)
+	return nil
+}
+
+func (f *filling) filled(n, of int) string {
+	return fmt.Sprintf("%d of %d volumes of Cluster %s are filled", n, of, f.cluster.Name)
 }
 
 // find looks up what is to be filled, and how.
@@ -202,33 +248,43 @@ func (f *filling) find(ctx context.Context) error {
 	return nil
 }
 
-// source finds the backup: in a Backup that has ended well, or as it is named.
+// source finds the backup: in a Backup that has ended well, or as it is named. Its name says who wrote it, and when.
 func (f *filling) source(ctx context.Context) error {
+	place, name, err := f.stored(ctx)
+	if err != nil {
+		return err
+	}
+	f.place = place
+	if f.name, err = backup.ParseName(name); err != nil {
+		return refusal{fmt.Errorf("%w: give the name that status.name of its Backup had", err)}
+	}
+	return f.mayRead(f.name.From)
+}
+
+func (f *filling) stored(ctx context.Context) (*v1alpha1.BackupPlace, string, error) {
 	x := f.restore
 	if from := x.Spec.From; from != nil {
-		f.place, f.name = &from.Place, from.Name
-		return nil // who wrote it is known when the first volume is filled
+		return &from.Place, from.Name, nil
 	}
 	b := &v1alpha1.Backup{}
 	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Backup}, b)
 	switch failed := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionFailed); {
 	case apierrors.IsNotFound(err):
-		return refusal{fmt.Errorf("there is no Backup %s: name one that is there, or say with spec.from where it is stored", x.Spec.Backup)}
+		return nil, "", refusal{fmt.Errorf("there is no Backup %s: name one that is there, or say with spec.from where it is stored", x.Spec.Backup)}
 	case err != nil:
-		return err
+		return nil, "", err
 	case failed != nil && failed.Status == metav1.ConditionTrue:
-		return refusal{fmt.Errorf("the Backup %s failed: %s", b.Name, failed.Message)}
+		return nil, "", refusal{fmt.Errorf("the Backup %s failed: %s", b.Name, failed.Message)}
 	case !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) || b.Status.Place == nil:
-		return waits{fmt.Errorf("the Backup %s has not finished yet", b.Name)}
+		return nil, "", waits{fmt.Errorf("the Backup %s has not finished yet", b.Name)}
 	}
-	f.place, f.name = b.Status.Place, b.Status.Name
-	return f.mayRead(b.Status.Version)
+	return b.Status.Place, b.Status.Name, nil
 }
 
 // mayRead waits where a later version wrote the data than the one that is to read it: the manifest of a cluster often says the version at which it
 // was made, and not the one that it was upgraded to.
 func (f *filling) mayRead(wrote string) error {
-	if v := f.cluster.Spec.Version; wrote != "" && f.system.Compare(v, wrote) < 0 {
+	if v := f.cluster.Spec.Version; f.system.Compare(v, wrote) < 0 {
 		return waits{fmt.Errorf("%s wrote the backup, and Cluster %s is to run %s, which is older and need not be able to read it: set its spec.version to %s", wrote, f.cluster.Name, v, wrote)}
 	}
 	return nil
@@ -308,7 +364,7 @@ func (f *filling) abandoned(ctx context.Context, uid string) error {
 // fill makes a Job for each member, and follows them to their ends.
 func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members []*system.Member) error {
 	var filled []string
-	result, hindrance := RestoreResult{}, ""
+	hindrance := ""
 	for i, m := range members {
 		job := &batchv1.Job{}
 		err := f.Live.Get(ctx, types.NamespacedName{Namespace: f.restore.Namespace, Name: f.jobName(i)}, job)
@@ -330,23 +386,25 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 			}
 			continue
 		}
-		message, how, err := f.messageOf(ctx, job, restoreContainer)
-		if err != nil {
-			return err
-		}
-		r := RestoreResult{}
-		known := json.Unmarshal([]byte(message), &r) == nil
-		switch {
-		case !succeeded(job) && known && r.Error != "":
-			return refusal{fmt.Errorf("member %s: %s", m.Name, r.Error)}
-		case !succeeded(job):
-			return refusal{fmt.Errorf("member %s: %s", m.Name, joined(how, message))}
-		case known && r.Error == "":
-			result = r
+		if !succeeded(job) {
+			return f.broken(ctx, m, job)
 		}
 		filled = append(filled, m.Name)
 	}
-	return f.note(ctx, filled, hindrance, result)
+	return f.note(ctx, filled, len(members), hindrance)
+}
+
+// broken says why a Job failed.
+func (f *filling) broken(ctx context.Context, m *system.Member, job *batchv1.Job) error {
+	message, how, err := f.messageOf(ctx, job, restoreContainer)
+	if err != nil {
+		return err
+	}
+	r := RestoreResult{}
+	if json.Unmarshal([]byte(message), &r) == nil && r.Error != "" {
+		return refusal{fmt.Errorf("member %s: %s", m.Name, r.Error)}
+	}
+	return refusal{fmt.Errorf("member %s: %s", m.Name, joined(how, message))}
 }
 
 func (f *filling) jobName(ordinal int) string {
@@ -366,7 +424,7 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 	labels := map[string]string{restoreLabel: f.cluster.Name}
 	pod.Affinity = apart(labels) // where a volume is bound when its first pod comes, the members' nodes are chosen here
 	job, err := jobOf(f.restore.Namespace, pod, work{name: f.jobName(ordinal), container: restoreContainer, labels: labels, owner: ownedBy(v1alpha1.KindRestore, f.restore), command: command,
-		place: f.place, uid: f.copyOwner(ordinal), tries: 2, order: RestoreOrder{ID: string(f.restore.UID), URL: f.place.URL, Key: keyFile(f.place), Name: f.name,
+		place: f.place, uid: f.copyOwner(ordinal), tries: 2, order: RestoreOrder{ID: string(f.restore.UID), URL: f.place.URL, Key: keyFile(f.place), Name: f.name.String(),
 			System: v1alpha1.SystemRef{Name: f.system.Name(), Hash: f.system.Hash()}, Spec: f.cluster.Spec, Volume: dataMount, Cluster: f.cluster.Name, Member: *m, All: members}})
 	if err != nil {
 		return err
@@ -375,35 +433,15 @@ func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal 
 }
 
 // note writes down how far it is. With the last member it goes on to the end in the next reconciliation, which this write brings about.
-func (f *filling) note(ctx context.Context, filled []string, hindrance string, result RestoreResult) error {
+func (f *filling) note(ctx context.Context, filled []string, of int, hindrance string) error {
 	st := &f.restore.Status
-	members := int(f.print.replicas())
-	if len(filled) == members && st.Version == "" && result.Version != "" {
-		taken := metav1.NewTime(result.Taken)
-		st.Version, st.Taken = result.Version, &taken
-	}
-	first := st.Started == nil
-	if first {
-		now := metav1.Now()
-		st.Started = &now
-	}
-	changed := first || !slices.Equal(st.Members, filled)
-	st.Members, st.Name = filled, f.name
-	message := joined(fmt.Sprintf("%d of %d volumes of Cluster %s are filled", len(filled), members, f.cluster.Name), hindrance)
-	if err := f.sayIf(ctx, changed, metav1.ConditionTrue, "JobsCreated", message); err != nil {
-		return err
-	}
-	if first {
-		f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreStarted", "Restore", "%s into Cluster %s", f.name, f.cluster.Name)
-	}
-	return nil
+	changed := !slices.Equal(st.Members, filled)
+	st.Members = filled
+	return f.sayIf(ctx, changed, metav1.ConditionTrue, "JobsCreated", joined(f.filled(len(filled), of), hindrance))
 }
 
 // finish takes the marks off, and then ends. All members were noted before: a claim without a mark is not taken for somebody else's any more.
 func (f *filling) finish(ctx context.Context) error {
-	if err := f.mayRead(f.restore.Status.Version); err != nil {
-		return err
-	}
 	if c := f.cluster; c.Status.Filled != f.restore.Status.Version {
 		c.Status.Filled = f.restore.Status.Version
 		if err := f.API.Status().Update(ctx, c); err != nil {
@@ -439,9 +477,6 @@ func (f *filling) finish(ctx context.Context) error {
 func (f *filling) report(now time.Time) string {
 	st := &f.restore.Status
 	text := fmt.Sprintf("the volumes of Cluster %s have the data of %s", f.cluster.Name, st.Name)
-	if st.Taken == nil {
-		return text
-	}
 	text += fmt.Sprintf(", taken at %s; it is %s old, and what was written later and acknowledged may be missing", st.Taken.UTC().Format(time.RFC3339), now.Sub(st.Taken.Time).Round(time.Second))
 	if st.Version != f.cluster.Spec.Version {
 		text += fmt.Sprintf("; %s wrote it, and the Cluster runs %s", st.Version, f.cluster.Spec.Version)

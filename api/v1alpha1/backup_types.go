@@ -169,6 +169,10 @@ type RestoreStatus struct {
 	// Taken is when the backup was begun: what was written later may be missing.
 	// +optional
 	Taken *metav1.Time `json:"taken,omitempty"`
+	// Sum of what the volumes are filled for: version, options and members of the Cluster when the first Job was made. These must stay as they are
+	// until all volumes are filled.
+	// +optional
+	Sum string `json:"sum,omitempty"`
 	// Started is when the first Job was made.
 	// +optional
 	Started *metav1.Time `json:"started,omitempty"`

@@ -140,7 +140,7 @@ func podRestore(ctx context.Context, in *operator.RestoreOrder) (any, error) {
 	if err := f.fill(ctx, &in.Member); err != nil {
 		return nil, err
 	}
-	result := operator.RestoreResult{Name: proof.Name.String(), Version: proof.Name.From, Taken: proof.Started}
+	result := operator.RestoreResult{Name: proof.Name.String()}
 	return result, leaveMark(mark, result)
 }
 
