@@ -412,6 +412,9 @@ var stories = map[string]struct {
 		invariant: heldUntilFinished,
 		end: func(w *world) {
 			w.wantRestore("r", v1alpha1.ConditionFailed, "member new-standin-1: it was to fail")
+			c := &v1alpha1.Cluster{}
+			w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "new"}, c))
+			wantCondition(w.T, c.Status.Conditions, v1alpha1.ConditionStalled, "Restore r, which was to fill its volumes, failed; make another one")
 			w.wantVolumes(2, "r-uid")
 			w.wantSecrets("cloud")
 		},
@@ -419,7 +422,7 @@ var stories = map[string]struct {
 	"a restore over volumes of one that failed": {
 		objects: func(*world) []client.Object {
 			gone := restoreOf("gone")
-			gone.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}
+			gone.Status = v1alpha1.RestoreStatus{Finished: &metav1.Time{Time: time.Now()}, Conditions: []metav1.Condition{{Type: v1alpha1.ConditionFailed, Status: metav1.ConditionTrue}}}
 			return []client.Object{secret("team"), taken(), empty(), gone, volume("new-standin-0", "gone-uid"), restoreOf("r")}
 		},
 		end: func(w *world) {

@@ -194,7 +194,8 @@ func (o *object) rests(c *v1alpha1.Cluster) (rests bool, refusal error) {
 	if !o.takenUp(c) || going == nil || going.Status != metav1.ConditionFalse {
 		return false, nil
 	}
-	if s := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && s.Reason == v1alpha1.ReasonRefused {
+	held := meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionRestoring) // by a Restore that failed
+	if s := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && (held || s.Reason == v1alpha1.ReasonRefused) {
 		return true, errors.New(s.Message)
 	}
 	return true, nil

@@ -249,6 +249,10 @@ func TestRests(t *testing.T) {
 		{what: "refused", want: true, refusal: "no way", change: func(c *v1alpha1.Cluster) {
 			set(c, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonRefused, "no way")
 		}},
+		{what: "held by a Restore that failed", want: true, refusal: "Restore r failed", change: func(c *v1alpha1.Cluster) {
+			set(c, v1alpha1.ConditionRestoring, metav1.ConditionTrue, v1alpha1.ConditionRestoring, "Restore r failed")
+			set(c, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonFailed, "Restore r failed")
+		}},
 		{what: "paused", want: true, change: func(c *v1alpha1.Cluster) {
 			set(c, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonPaused, "paused as asked")
 		}},
