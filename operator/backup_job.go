@@ -168,15 +168,41 @@ func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why er
 	if errors.As(why, new(refusal)) || !set(b, v1alpha1.ConditionStarted, metav1.ConditionFalse, "Waiting", why.Error()) {
 		return why
 	}
-	return errors.Join(why, r.API.Status().Update(ctx, b))
+	return errors.Join(why, r.write(ctx, b))
 }
 
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
 	st, at := &b.Status, metav1.NewTime(order.Name.Time.Truncate(time.Second))
 	st.Started, st.Name, st.Version, st.Place, st.System = &at, order.Name.String(), order.Name.From, placeOf(b, &order.Spec), &order.System
 	set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", takenFrom(order))
-	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupStarted", "Backup", "taken from %s", order.Member.Name)
+	if err := r.write(ctx, b); err != nil {
+		return err
+	}
+	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupStarted", "Backup", "%s", takenFrom(order))
+	return nil
+}
+
+// write stores the status, with what kstatus reads.
+func (r *BackupReconciler) write(ctx context.Context, b *v1alpha1.Backup) error {
+	b.Status.ObservedGeneration = b.Generation
+	settle(&b.Status.Conditions, b.Generation)
 	return r.API.Status().Update(ctx, b)
+}
+
+// settle derives from the other conditions of a Backup or a Restore the two that say whether to go on waiting.
+func settle(list *[]metav1.Condition, generation int64) {
+	reconciling, stalled, from := metav1.ConditionTrue, metav1.ConditionFalse, meta.FindStatusCondition(*list, v1alpha1.ConditionStarted)
+	for _, end := range []string{v1alpha1.ConditionFinished, v1alpha1.ConditionFailed} {
+		if meta.IsStatusConditionTrue(*list, end) {
+			reconciling, from = metav1.ConditionFalse, meta.FindStatusCondition(*list, end)
+		}
+	}
+	if from.Type == v1alpha1.ConditionFailed {
+		stalled = metav1.ConditionTrue
+	}
+	reason, message := from.Reason, from.Message // the list may be made anew
+	meta.SetStatusCondition(list, metav1.Condition{Type: v1alpha1.ConditionReconciling, Status: reconciling, Reason: reason, Message: message, ObservedGeneration: generation})
+	meta.SetStatusCondition(list, metav1.Condition{Type: v1alpha1.ConditionStalled, Status: stalled, Reason: reason, Message: message, ObservedGeneration: generation})
 }
 
 func set(b *v1alpha1.Backup, kind string, status metav1.ConditionStatus, reason, message string) (changed bool) {
@@ -326,7 +352,7 @@ func (r *BackupReconciler) progress(ctx context.Context, b *v1alpha1.Backup, job
 	if err != nil || !set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", joined(takenFrom(order), why)) {
 		return err
 	}
-	return r.API.Status().Update(ctx, b)
+	return r.write(ctx, b)
 }
 
 func finished(job *batchv1.Job) bool {
@@ -349,13 +375,17 @@ func resultOf(message, how string) BackupResult {
 func (r *BackupReconciler) end(ctx context.Context, b *v1alpha1.Backup, result BackupResult) error {
 	now := metav1.Now()
 	b.Status.Finished = &now
+	kind, reason, note := corev1.EventTypeNormal, "BackupFinished", fmt.Sprintf("%d bytes, checked", result.Bytes)
 	if result.Error != "" {
+		kind, reason, note = corev1.EventTypeWarning, "BackupFailed", bounded(result.Error)
 		set(b, v1alpha1.ConditionFailed, metav1.ConditionTrue, "JobFailed", result.Error)
-		r.Events.Eventf(b, nil, corev1.EventTypeWarning, "BackupFailed", "Backup", "%s", bounded(result.Error))
-		return r.API.Status().Update(ctx, b)
+	} else {
+		b.Status.Name, b.Status.Bytes, b.Status.SHA256, b.Status.Check = result.Name, result.Bytes, result.SHA256, result.Check
+		set(b, v1alpha1.ConditionFinished, metav1.ConditionTrue, "Proved", fmt.Sprintf("%d bytes in %s, checked", result.Bytes, result.Name))
 	}
-	b.Status.Name, b.Status.Bytes, b.Status.SHA256, b.Status.Check = result.Name, result.Bytes, result.SHA256, result.Check
-	set(b, v1alpha1.ConditionFinished, metav1.ConditionTrue, "Proved", fmt.Sprintf("%d bytes in %s, checked", result.Bytes, result.Name))
-	r.Events.Eventf(b, nil, corev1.EventTypeNormal, "BackupFinished", "Backup", "%d bytes, checked", result.Bytes)
-	return r.API.Status().Update(ctx, b)
+	if err := r.write(ctx, b); err != nil {
+		return err
+	}
+	r.Events.Eventf(b, nil, kind, reason, "Backup", "%s", note)
+	return nil
 }

@@ -20,8 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -50,6 +50,12 @@ type world struct {
 	writes, killAt int
 	killAfter      bool
 	dead           bool
+
+	// conflicts says that each write of a status meets a conflict first; refused are those that did.
+	conflicts bool
+	refused   map[string]bool
+	// told are the reasons of events.
+	told []string
 }
 
 var errKilled = errors.New("the operator was killed")
@@ -89,15 +95,16 @@ func (w *world) operator() *Reconciler {
 			return w.write(func() error { return c.Patch(ctx, o, p, opts...) })
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			at := fmt.Sprintf("%T %s %s", o, o.GetName(), o.GetResourceVersion())
+			if w.conflicts && !w.refused[at] {
+				w.refused[at] = true
+				return apierrors.NewConflict(schema.GroupResource{Resource: sub}, o.GetName(), errors.New("somebody was faster"))
+			}
 			return w.write(func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
 		},
 	})
-	return &Reconciler{API: writes, Live: w.api, Events: discarded{}, Shipped: shipped, Image: "lab.test/theseus:1", Identity: "test"}
+	return &Reconciler{API: writes, Live: w.api, Events: told{reasons: &w.told}, Shipped: shipped, Image: "lab.test/theseus:1", Identity: "test"}
 }
-
-type discarded struct{ events.EventRecorder }
-
-func (discarded) Eventf(_, _ runtime.Object, _, _, _, _ string, _ ...any) {}
 
 func (w *world) born(o client.Object) {
 	if o.GetUID() == "" {
@@ -211,13 +218,15 @@ func (w *world) play() {
 		if w.dead {
 			r = w.operator()
 		}
+		refused := len(w.refused)
 		w.round(r)
+		w.wantHonest()
 		if w.invariant != nil {
 			w.invariant(w)
 		}
 		w.turn()
 		now := w.shape()
-		if now == last && !w.dead {
+		if now == last && !w.dead && refused == len(w.refused) {
 			return
 		}
 		last = now
@@ -513,7 +522,7 @@ func pod() client.Object {
 }
 
 func backupOf(ttl metav1.Duration) client.Object {
-	return &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "b", UID: "b-uid", CreationTimestamp: metav1.NewTime(time.Now().Add(-time.Hour))},
+	return &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "b", UID: "b-uid", Generation: 1, CreationTimestamp: metav1.NewTime(time.Now().Add(-time.Hour))},
 		Spec: v1alpha1.BackupSpec{Cluster: key.Name, Place: place(), TTL: &ttl}}
 }
 
@@ -536,7 +545,7 @@ func empty() client.Object {
 }
 
 func restoreOf(name string) *v1alpha1.Restore {
-	return &v1alpha1.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(name + "-uid")}, Spec: v1alpha1.RestoreSpec{Backup: "b", Cluster: "new"}}
+	return &v1alpha1.Restore{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: name, UID: types.UID(name + "-uid"), Generation: 1}, Spec: v1alpha1.RestoreSpec{Backup: "b", Cluster: "new"}}
 }
 
 func volume(member, mark string) client.Object {
@@ -562,6 +571,62 @@ func heldUntilFinished(w *world) {
 	s := &State{API: w.api, Live: w.api, Key: client.ObjectKey{Namespace: key.Namespace, Name: "new"}}
 	if _, _, err := s.Load(w.Context()); !errors.As(err, new(*heldError)) {
 		w.Errorf("a driver may begin with a cluster whose volumes are being filled: %v", err)
+	}
+}
+
+// wantHonest wants each status that was written to say to kstatus whether to go on waiting.
+func (w *world) wantHonest() {
+	w.Helper()
+	honest := func(name string, generation, observed int64, list []metav1.Condition) {
+		w.Helper()
+		if observed == 0 {
+			return // as it was made
+		}
+		failed := meta.IsStatusConditionTrue(list, v1alpha1.ConditionFailed)
+		for kind, want := range map[string]bool{v1alpha1.ConditionReconciling: !ended(list), v1alpha1.ConditionStalled: failed} {
+			if c := meta.FindStatusCondition(list, kind); c == nil || (c.Status == metav1.ConditionTrue) != want || c.Message == "" {
+				w.Errorf("%s: %s is %+v, want %v beside %+v", name, kind, c, want, list)
+			}
+		}
+		for _, c := range list {
+			if observed != generation || c.ObservedGeneration != generation {
+				w.Errorf("%s: the status is of generation %d, its condition %s of %d, and the spec of %d", name, observed, c.Type, c.ObservedGeneration, generation)
+			}
+		}
+	}
+	backups, restores := &v1alpha1.BackupList{}, &v1alpha1.RestoreList{}
+	w.must(w.api.List(w.Context(), backups))
+	w.must(w.api.List(w.Context(), restores))
+	for _, b := range backups.Items {
+		honest("Backup "+b.Name, b.Generation, b.Status.ObservedGeneration, b.Status.Conditions)
+	}
+	for _, x := range restores.Items {
+		honest("Restore "+x.Name, x.Generation, x.Status.ObservedGeneration, x.Status.Conditions)
+	}
+}
+
+// TestToldOnce: an event speaks of what was written, and is told once, also where a write has to be tried again.
+func TestToldOnce(t *testing.T) {
+	answer(t)
+	for name, want := range map[string]string{
+		"a backup that is kept":                       "BackupStarted BackupFinished",
+		"a backup that fails":                         "BackupStarted BackupFailed",
+		"a backup without a grant":                    "BackupFailed",
+		"a restore":                                   "RestoreStarted RestoreFinished",
+		"a restore that fails, and holds its cluster": "RestoreStarted RestoreFailed",
+	} {
+		for _, conflicts := range []bool{false, true} {
+			story := stories[name]
+			w := &world{T: t, api: fakeAPI(t), fails: story.fails, conflicts: conflicts, refused: map[string]bool{}}
+			for _, o := range story.objects(w) {
+				w.put(o)
+			}
+			w.play()
+			story.end(w)
+			if got := strings.Join(w.told, " "); got != want {
+				t.Errorf("%s, with conflicts %v: told were %q, want %q", name, conflicts, got, want)
+			}
+		}
 	}
 }
 

@@ -469,7 +469,18 @@ func (f *filling) finish(ctx context.Context) error {
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
 	f.condition(v1alpha1.ConditionFinished, metav1.ConditionTrue, "Filled", f.report(now.Time))
+	if err := f.write(ctx); err != nil {
+		return err
+	}
 	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreFinished", "Restore", "%s", f.report(now.Time))
+	return nil
+}
+
+// write stores the status, with what kstatus reads.
+func (f *filling) write(ctx context.Context) error {
+	st := &f.restore.Status
+	st.ObservedGeneration = f.restore.Generation
+	settle(&st.Conditions, f.restore.Generation)
 	return f.API.Status().Update(ctx, f.restore)
 }
 
@@ -488,8 +499,11 @@ func (f *filling) end(ctx context.Context, why error) error {
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
 	f.condition(v1alpha1.ConditionFailed, metav1.ConditionTrue, "Failed", why.Error())
+	if err := f.write(ctx); err != nil {
+		return err
+	}
 	f.Events.Eventf(f.restore, nil, corev1.EventTypeWarning, "RestoreFailed", "Restore", "%s", bounded(why.Error()))
-	return f.API.Status().Update(ctx, f.restore)
+	return nil
 }
 
 func (f *filling) condition(kind string, status metav1.ConditionStatus, reason, message string) bool {
@@ -505,7 +519,7 @@ func (f *filling) sayIf(ctx context.Context, changed bool, status metav1.Conditi
 	if !f.condition(v1alpha1.ConditionStarted, status, reason, message) && !changed {
 		return nil
 	}
-	return f.API.Status().Update(ctx, f.restore)
+	return f.write(ctx)
 }
 
 // dismiss deletes the Jobs of a Restore that has ended, where they had copies of a secret.

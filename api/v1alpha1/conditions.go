@@ -39,7 +39,7 @@ const (
 	ReasonNoBackup       = "NoBackup"
 )
 
-// The types of condition of a Backup and of a Restore. At most one of Finished and Failed is ever True, and neither turns False again.
+// The types of condition of a Backup and of a Restore, beside Reconciling and Stalled. At most one of Finished and Failed is ever True, and neither turns False again.
 const (
 	ConditionStarted  = "Started"
 	ConditionFinished = "Finished"
