@@ -38,6 +38,9 @@ const (
 	BackupCommand = "__take-backup"
 
 	jobContainer = "backup"
+
+	// clusterPatience is how long after it was made a Backup waits for a Cluster that is not there: one file may apply both.
+	clusterPatience = 10 * time.Minute
 )
 
 // BackupOrder is what a Job needs to know.
@@ -163,12 +166,19 @@ func (r *BackupReconciler) begin(ctx context.Context, b *v1alpha1.Backup) error 
 	return nil // what was begun is read from the Job, which wakes this Backup
 }
 
-// waits says why a Backup cannot begin, which is tried again.
+// waits says why a Backup cannot begin, which is tried again: an error soon, and what comes by itself now and then.
 func (r *BackupReconciler) waits(ctx context.Context, b *v1alpha1.Backup, why error) error {
-	if errors.As(why, new(refusal)) || !set(b, v1alpha1.ConditionStarted, metav1.ConditionFalse, "Waiting", why.Error()) {
+	if errors.As(why, new(refusal)) {
 		return why
 	}
-	return errors.Join(why, r.write(ctx, b))
+	err := error(nil)
+	if set(b, v1alpha1.ConditionStarted, metav1.ConditionFalse, "Waiting", why.Error()) {
+		err = r.write(ctx, b)
+	}
+	if errors.As(why, new(waits)) {
+		return err
+	}
+	return errors.Join(why, err)
 }
 
 func (r *BackupReconciler) started(ctx context.Context, b *v1alpha1.Backup, order *BackupOrder) error {
@@ -218,8 +228,11 @@ func placeOf(b *v1alpha1.Backup, spec *v1alpha1.ClusterSpec) *v1alpha1.BackupPla
 
 // job looks at the members and says who is asked, and how.
 func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv1.Job, *BackupOrder, error) {
-	key := types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Cluster}
-	c, scene, err := r.sceneOf(ctx, key)
+	c, err := r.clusterOf(ctx, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	scene, err := r.sceneOf(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -229,7 +242,7 @@ func (r *BackupReconciler) job(ctx context.Context, b *v1alpha1.Backup) (*batchv
 	if r.Image == "" {
 		return nil, nil, refusal{errors.New("the operator was not told its own image, which takes backups; set --image")}
 	}
-	p := r.platformFor(key)
+	p := r.platformFor(client.ObjectKeyFromObject(c))
 	defer p.Close()
 	look, err := p.Look(ctx, scene)
 	if err != nil {
@@ -266,25 +279,39 @@ func nameOf(b *v1alpha1.Backup, from string, now time.Time) backup.Name {
 	return name
 }
 
-// sceneOf is a Cluster with the System that its members run on.
-func (r *Reconciler) sceneOf(ctx context.Context, key types.NamespacedName) (*v1alpha1.Cluster, runner.Scene, error) {
-	c := &v1alpha1.Cluster{}
-	if err := r.Live.Get(ctx, key, c); err != nil {
-		return nil, runner.Scene{}, err
+// clusterOf is the Cluster of a Backup that has not begun. One that is not there may come with the same file a little later; where an upgrade asked for the
+// Backup, it was there.
+func (r *BackupReconciler) clusterOf(ctx context.Context, b *v1alpha1.Backup) (*v1alpha1.Cluster, error) {
+	c, taken := &v1alpha1.Cluster{}, b.Annotations[takenForAnnotation]
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.Namespace, Name: b.Spec.Cluster}, c)
+	switch until := b.CreationTimestamp.Add(clusterPatience); {
+	case apierrors.IsNotFound(err) && taken == "" && time.Now().Before(until):
+		return nil, waits{fmt.Errorf("there is no Cluster %s; it is waited for until %s", b.Spec.Cluster, until.UTC().Format(time.RFC3339))}
+	case apierrors.IsNotFound(err):
+		return nil, refusal{fmt.Errorf("there is no Cluster %s, and nothing of it was stored", b.Spec.Cluster)}
+	case err != nil:
+		return nil, err
+	case taken != "" && taken != string(c.UID):
+		return nil, refusal{fmt.Errorf("the Cluster %s whose upgrade asked for it is gone, and another one has its name; nothing was stored", c.Name)}
 	}
+	return c, nil
+}
+
+// sceneOf is a Cluster with the System that its members run on.
+func (r *Reconciler) sceneOf(ctx context.Context, c *v1alpha1.Cluster) (runner.Scene, error) {
 	hashes := runner.References(&c.Status)
 	if len(hashes) == 0 {
-		return nil, runner.Scene{}, refusal{fmt.Errorf("cluster %s has no members yet", key.Name)}
+		return runner.Scene{}, waits{fmt.Errorf("cluster %s has no members yet", c.Name)}
 	}
-	l := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}
+	l := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: client.ObjectKeyFromObject(c)}
 	sys, err := l.Pinned(ctx, hashes[0])
 	if err != nil {
-		return nil, runner.Scene{}, err
+		return runner.Scene{}, err
 	}
 	if err := See(ctx, r.Live, sys, c); err != nil {
-		return nil, runner.Scene{}, err
+		return runner.Scene{}, err
 	}
-	return c, runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}, nil
+	return runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}, nil
 }
 
 // podLike is the pod of the member that a backup is taken from, with the container of the member first. An adopted one is read: its template may be

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/backup"
@@ -116,6 +118,39 @@ func TestBackupThatCannotBegin(t *testing.T) {
 	}
 	if len(versions) != 1 {
 		t.Errorf("the same reason was written %d times", len(versions))
+	}
+}
+
+// TestBackupWithoutMembers: a Backup waits for a Cluster that was just applied too, or has no members yet; one that is gone is not waited for.
+func TestBackupWithoutMembers(t *testing.T) {
+	for _, test := range []struct {
+		what, cluster, taken string
+		age                  time.Duration
+		waits                bool
+		says                 string
+	}{
+		{what: "a Cluster that may come", cluster: "soon", waits: true, says: "there is no Cluster soon; it is waited for until "},
+		{what: "a Cluster that does not come", cluster: "soon", age: clusterPatience, says: "there is no Cluster soon, and nothing of it was stored"},
+		{what: "a Cluster that was upgraded, and is gone", cluster: "gone", taken: "its-uid", says: "there is no Cluster gone"},
+		{what: "a Cluster that was upgraded, and is another one now", cluster: "kv", taken: "its-uid", says: "another one has its name"},
+		{what: "a Cluster without members", cluster: "kv", age: time.Hour, waits: true, says: "cluster kv has no members yet"},
+	} {
+		b := &v1alpha1.Backup{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "b", CreationTimestamp: metav1.NewTime(time.Now().Add(-test.age)), Annotations: map[string]string{takenForAnnotation: test.taken}},
+			Spec: v1alpha1.BackupSpec{Cluster: test.cluster}}
+		api := fakeAPI(t, b)
+		var reasons []string
+		r := &BackupReconciler{&Reconciler{API: api, Live: api, Events: told{reasons: &reasons}, Image: "lab.test/theseus:1"}}
+		result, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(b)})
+		fatal(t, err)
+		fatal(t, api.Get(t.Context(), client.ObjectKeyFromObject(b), b))
+		kind := v1alpha1.ConditionFailed
+		if test.waits {
+			kind = v1alpha1.ConditionStarted
+		}
+		c := meta.FindStatusCondition(b.Status.Conditions, kind)
+		if c == nil || !strings.Contains(c.Message, test.says) || ended(b.Status.Conditions) == test.waits || (result.RequeueAfter > 0) != test.waits {
+			t.Errorf("%s: the conditions are %+v and it is looked at again after %s; want %s with %q", test.what, b.Status.Conditions, result.RequeueAfter, kind, test.says)
+		}
 	}
 }
 

@@ -354,6 +354,30 @@ var stories = map[string]struct {
 		fails: func(*batchv1.Job) bool { return true },
 		end:   func(w *world) { w.wantBackup(v1alpha1.ConditionFailed, "it was to fail"); w.wantSecrets("cloud") },
 	},
+	"a backup that comes before its cluster": {
+		objects: func(w *world) []client.Object {
+			w.must(w.api.Delete(w.Context(), kv()))
+			b := backupOf(metav1.Duration{})
+			b.SetCreationTimestamp(metav1.Now())
+			return []client.Object{secret("team"), pod(), b}
+		},
+		invariant: func(w *world) {
+			c := running()
+			if !apierrors.IsNotFound(w.api.Get(w.Context(), client.ObjectKeyFromObject(c), &v1alpha1.Cluster{})) || w.writes == 0 {
+				return
+			}
+			w.wantBackupWaits("there is no Cluster kv; it is waited for until ")
+			w.put(running())
+		},
+		end: func(w *world) { w.wantBackup(v1alpha1.ConditionFinished, "5 bytes"); w.wantRan("backup", 1) },
+	},
+	"a backup of a cluster that is gone, whose time is over": {
+		objects: func(w *world) []client.Object {
+			w.must(w.api.Delete(w.Context(), kv()))
+			return []client.Object{secret("team"), backupOf(metav1.Duration{Duration: time.Second})}
+		},
+		end: func(w *world) { w.wantGone(&v1alpha1.Backup{}, "b"); w.wantRan("forget", 0) },
+	},
 	"a backup without a grant": {
 		objects: func(*world) []client.Object {
 			return []client.Object{secret("others, more"), running(), pod(), backupOf(metav1.Duration{})}
@@ -657,6 +681,17 @@ func (w *world) wantBackup(condition, message string) {
 	b := &v1alpha1.Backup{}
 	w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "b"}, b))
 	wantCondition(w.T, b.Status.Conditions, condition, message)
+}
+
+// wantBackupWaits wants the reason for which it has not begun, if it was written yet.
+func (w *world) wantBackupWaits(message string) {
+	w.Helper()
+	b := &v1alpha1.Backup{}
+	w.must(w.api.Get(w.Context(), client.ObjectKey{Namespace: key.Namespace, Name: "b"}, b))
+	c := meta.FindStatusCondition(b.Status.Conditions, v1alpha1.ConditionStarted)
+	if ended(b.Status.Conditions) || c != nil && (c.Status != metav1.ConditionFalse || !strings.Contains(c.Message, message)) {
+		w.Errorf("the conditions are %+v, want that it waits because %q", b.Status.Conditions, message)
+	}
 }
 
 func (w *world) wantRestore(name, condition, message string) *v1alpha1.Restore {
