@@ -1,15 +1,22 @@
 package operator
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
@@ -151,6 +158,63 @@ func TestBackupWithoutMembers(t *testing.T) {
 		if c == nil || !strings.Contains(c.Message, test.says) || ended(b.Status.Conditions) == test.waits || (result.RequeueAfter > 0) != test.waits {
 			t.Errorf("%s: the conditions are %+v and it is looked at again after %s; want %s with %q", test.what, b.Status.Conditions, result.RequeueAfter, kind, test.says)
 		}
+	}
+}
+
+// TestReferred: what a Backup stored stays as long as a Restore needs it, however that names it.
+func TestReferred(t *testing.T) {
+	b := taken().(*v1alpha1.Backup)
+	from := func(url, name string) *v1alpha1.StoredBackup {
+		return &v1alpha1.StoredBackup{Place: v1alpha1.BackupPlace{URL: url}, Name: name}
+	}
+	for _, test := range []struct {
+		what string
+		spec v1alpha1.RestoreSpec
+		done bool
+		want bool
+	}{
+		{"by its object", v1alpha1.RestoreSpec{Backup: "b"}, false, true},
+		{"by where it is", v1alpha1.RestoreSpec{From: from(place().URL, stored)}, false, true},
+		{"by where it is, and that is done", v1alpha1.RestoreSpec{From: from(place().URL, stored)}, true, false},
+		{"another one of the place", v1alpha1.RestoreSpec{From: from(place().URL, "kv/20260304T050608Z_1.0.0___manual")}, false, false},
+		{"one of another place", v1alpha1.RestoreSpec{From: from("s3://other", stored)}, false, false},
+	} {
+		x := restoreOf("r")
+		x.Spec = test.spec
+		if test.done {
+			x.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionFinished, Status: metav1.ConditionTrue}}
+		}
+		api := fakeAPI(t, x)
+		if got, err := (&BackupReconciler{&Reconciler{API: api, Live: api}}).referred(t.Context(), b); err != nil || got != test.want {
+			t.Errorf("%s: got %v, %v; want %v", test.what, got, err, test.want)
+		}
+	}
+}
+
+// TestKeyTakenAway: a secret of another namespace may go, or be made anew, when its copy is there for the Job.
+func TestKeyTakenAway(t *testing.T) {
+	source := secret("team")
+	base := fakeAPI(t, source)
+	api := interceptor.NewClient(base, interceptor.Funcs{Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+		if slices.Contains(opts, client.CreateOption(client.DryRunAll)) && c.Get(ctx, client.ObjectKeyFromObject(o), &corev1.Secret{}) == nil {
+			return apierrors.NewAlreadyExists(schema.GroupResource{Resource: "secrets"}, o.GetName()) // as an API server does
+		}
+		return c.Create(ctx, o, opts...)
+	}})
+	r := &Reconciler{API: api, Live: api}
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "j"}}
+	for range 2 {
+		fatal(t, r.sustain(t.Context(), job, place(), "b-uid"))
+	}
+	fatal(t, base.Delete(t.Context(), source))
+	if err := r.sustain(t.Context(), job, place(), "b-uid"); err != nil {
+		t.Errorf("the Job has its copy: got %v", err)
+	}
+	if err := r.sustain(t.Context(), job, place(), "other-uid"); !errors.As(err, new(refusal)) || !strings.Contains(err.Error(), "create it") {
+		t.Errorf("the Job has no copy: got %v", err)
+	}
+	if err := base.Get(t.Context(), client.ObjectKey{Namespace: key.Namespace, Name: copyName("other-uid")}, &corev1.Secret{}); !apierrors.IsNotFound(err) {
+		t.Errorf("an empty copy: got %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -73,7 +74,7 @@ func (r *BackupReconciler) referred(ctx context.Context, b *v1alpha1.Backup) (bo
 		return false, err
 	}
 	for i := range restores.Items {
-		if restores.Items[i].Spec.Backup == b.Name && !ended(restores.Items[i].Status.Conditions) {
+		if x := &restores.Items[i]; !ended(x.Status.Conditions) && (x.Spec.Backup == b.Name || from(x, b)) {
 			return true, nil
 		}
 	}
@@ -91,6 +92,12 @@ func (r *BackupReconciler) referred(ctx context.Context, b *v1alpha1.Backup) (bo
 		}
 	}
 	return false, nil
+}
+
+// from says that a Restore names what a Backup stored.
+func from(x *v1alpha1.Restore, b *v1alpha1.Backup) bool {
+	from, place := x.Spec.From, b.Status.Place
+	return from != nil && place != nil && from.Name == b.Status.Name && strings.TrimSuffix(from.Place.URL, "/") == strings.TrimSuffix(place.URL, "/")
 }
 
 func (r *BackupReconciler) remove(ctx context.Context, b *v1alpha1.Backup) error {

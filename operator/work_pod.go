@@ -168,16 +168,21 @@ func (r *Reconciler) sustain(ctx context.Context, job *batchv1.Job, place *v1alp
 	if place == nil || !isForeign(job.Namespace, place.Secret) || finished(job) {
 		return nil
 	}
-	value, err := r.keyFrom(ctx, job.Namespace, place.Secret)
-	if err != nil {
-		return err
-	}
 	immutable := true
-	err = r.API.Create(ctx, &corev1.Secret{
+	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: copyName(uid), Labels: map[string]string{managedByLabel: managerName},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: batchv1.SchemeGroupVersion.String(), Kind: "Job", Name: job.Name, UID: job.UID}}},
-		Immutable: &immutable, Data: map[string][]byte{place.Secret.KeyName(): value},
-	})
+		Immutable: &immutable,
+	}
+	value, err := r.keyFrom(ctx, job.Namespace, place.Secret)
+	if err != nil {
+		if apierrors.IsAlreadyExists(r.API.Create(ctx, secret, client.DryRunAll)) { // copies may be made and not read
+			return nil // the Job has what it needs
+		}
+		return err
+	}
+	secret.Data = map[string][]byte{place.Secret.KeyName(): value}
+	err = r.API.Create(ctx, secret)
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		return nil
