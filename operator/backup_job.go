@@ -355,7 +355,7 @@ func (r *BackupReconciler) jobFor(ctx context.Context, b *v1alpha1.Backup, c *v1
 // follow reads how the Job ended.
 func (r *BackupReconciler) follow(ctx context.Context, b *v1alpha1.Backup, job *batchv1.Job) error {
 	order := &BackupOrder{}
-	if err := json.Unmarshal([]byte(job.Spec.Template.Spec.Containers[0].Env[0].Value), order); err != nil {
+	if err := orderOf(job, jobContainer, order); err != nil {
 		return err
 	}
 	if b.Status.Started == nil { // the Job was made, and the operator ended before it wrote that down

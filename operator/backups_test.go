@@ -244,3 +244,16 @@ func TestLease(t *testing.T) {
 		t.Error("operators of different namespaces compete for one lease")
 	}
 }
+
+// TestOrderOf: somebody who mutates Jobs may put variables and containers before ours.
+func TestOrderOf(t *testing.T) {
+	job := &batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "proxy", Env: []corev1.EnvVar{{Name: OrderVariable, Value: "{}"}}},
+		{Name: jobContainer, Env: []corev1.EnvVar{{Name: "HTTP_PROXY", Value: "http://proxy:3128"}, {Name: OrderVariable, Value: `{"url": "s3://b"}`}}}}}}}}
+	order := BackupOrder{}
+	if err := orderOf(job, jobContainer, &order); err != nil || order.URL != "s3://b" {
+		t.Errorf("got %+v, %v", order, err)
+	}
+	if err := orderOf(job, restoreContainer, &order); err == nil {
+		t.Error("a Job without an order has one")
+	}
+}

@@ -38,20 +38,24 @@ func TestSystemWakesItsClusters(t *testing.T) {
 	}
 }
 
-// told are the reasons of events, with their types.
+// told are the reasons of events, and these in full where that is asked for.
 type told struct {
 	events.EventRecorder
-	list *[]string
+	reasons, full *[]string
 }
 
 func (r told) Eventf(_, _ runtime.Object, kind, reason, _, note string, args ...any) {
-	*r.list = append(*r.list, kind+" "+reason+": "+fmt.Sprintf(note, args...))
+	if r.full != nil {
+		*r.full = append(*r.full, kind+" "+reason+": "+fmt.Sprintf(note, args...))
+		return
+	}
+	*r.reasons = append(*r.reasons, reason)
 }
 
 // TestTell: what a pass wrote down becomes events, as it is.
 func TestTell(t *testing.T) {
 	var list []string
-	r := &Reconciler{Events: told{list: &list}}
+	r := &Reconciler{Events: told{full: &list}}
 	r.tell(runner.Pass{Cluster: kv(), Decision: upgrade.Decision{Events: []v1alpha1.Event{{Reason: "Stop", Object: "member kv-0", Message: "100% old"}, {Reason: "Failed", Warning: true}}}})
 	if got := strings.Join(list, "|"); got != "Normal Stop: member kv-0: 100% old|Warning Failed: " {
 		t.Errorf("told were %q", got)

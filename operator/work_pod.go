@@ -271,3 +271,15 @@ func succeeded(job *batchv1.Job) bool {
 		return c.Type == batchv1.JobComplete && c.Status == corev1.ConditionTrue
 	})
 }
+
+// orderOf reads what a Job is to do. Others may have put containers and variables beside ours.
+func orderOf(job *batchv1.Job, container string, into any) error {
+	for _, c := range job.Spec.Template.Spec.Containers {
+		for _, v := range c.Env {
+			if c.Name == container && v.Name == OrderVariable {
+				return json.Unmarshal([]byte(v.Value), into)
+			}
+		}
+	}
+	return fmt.Errorf("job %s has no order in container %s", job.Name, container)
+}
