@@ -131,6 +131,7 @@ test-e2e: servers ## run the built binary against real servers
 test-kubernetes: build servers bin/helm
 	@.ci/timed "vet of e2e/kubernetes" sh -c 'cd e2e/kubernetes && $(GO) vet . ./cmd/... ./lab'
 	@.ci/timed "Kubernetes" sh -c 'cd e2e/kubernetes && $(GO) test -count=1 -timeout $(if $(THESEUS_LONG),90m,40m) -parallel 2 -v .'
+	@$(if $(THESEUS_LONG),,.ci/timed "Kubernetes, nodes that are lost" sh -c 'cd e2e/kubernetes && THESEUS_NODES=3 $(GO) test -count=1 -timeout 20m -v -run "TestUpgradeStandsNodes|TestNodeIsCutOffAndHealed" .')
 
 e2e: test-kubernetes ## try it on a real Kubernetes: the one of KUBECONFIG, or one that it starts
 

@@ -48,7 +48,7 @@ func TestLeftoversAreSeen(t *testing.T) {
 
 func TestNodeIsCutOffAndHealed(t *testing.T) {
 	if theLab == nil || theLab.Nodes < 3 {
-		t.Skip("needs a lab of 3 nodes: THESEUS_LONG=1, or lab up --nodes 3")
+		t.Skip("needs a lab of 3 nodes: THESEUS_NODES=3, or lab up --nodes 3")
 	}
 	c := newCluster(t)
 	must(t, theLab.Partition(t.Context(), "node3"))

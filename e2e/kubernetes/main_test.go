@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -56,10 +57,11 @@ func exitOn(err error) {
 func outside() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	o := lab.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Nodes: 1}
-	if long {
-		o.Nodes = 3
+	nodes, err := wantedNodes()
+	if err != nil {
+		return err
 	}
+	o := lab.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Nodes: nodes}
 	if l, err := lab.Open("dev"); err == nil && l.Nodes >= o.Nodes {
 		fmt.Fprintf(os.Stderr, "e2e/kubernetes: in the lab of lab up, %s\n", l.Dir)
 		return l.Again(ctx)
@@ -77,6 +79,22 @@ func outside() error {
 		err = errors.Join(err, fmt.Errorf("the lab left over: %q", left))
 	}
 	return err
+}
+
+// wantedNodes are those of THESEUS_NODES; one where nobody says, because more are slower, and three for the tests that take long.
+func wantedNodes() (int, error) {
+	text := os.Getenv("THESEUS_NODES")
+	switch {
+	case text != "":
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 3 {
+			return 0, fmt.Errorf("THESEUS_NODES %q: want a number from 1 to 3", text)
+		}
+		return n, nil
+	case long:
+		return 3, nil
+	}
+	return 1, nil
 }
 
 // keepLogs keeps the logs of tests that failed, until the next do.

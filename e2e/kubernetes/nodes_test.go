@@ -14,7 +14,7 @@ import (
 // TestUpgradeStandsNodes loses nodes while members are replaced. Volumes are on their nodes, so that a member waits for its own to come back.
 func TestUpgradeStandsNodes(t *testing.T) {
 	if theLab == nil || theLab.Nodes < 3 {
-		t.Skip("needs a lab of 3 nodes: THESEUS_LONG=1, or lab up --nodes 3")
+		t.Skip("needs a lab of 3 nodes: THESEUS_NODES=3, or lab up --nodes 3")
 	}
 	for name, lose := range map[string]func(r *roll, node string) (back func()){
 		"drained": (*roll).drained,
