@@ -18,6 +18,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -56,7 +58,8 @@ func render(t *testing.T, set ...string) []client.Object {
 		}
 		object, kind, err := decoder.Decode(document, nil, nil)
 		if runtime.IsNotRegisteredError(err) && strings.Contains(string(document), "kind: ServiceMonitor") {
-			continue
+			object = &unstructured.Unstructured{} // a kind of Prometheus' operator
+			err = yaml.Unmarshal(document, &object.(*unstructured.Unstructured).Object)
 		}
 		if err != nil {
 			t.Fatalf("%v: %v\n%s", kind, err, document)
@@ -332,6 +335,33 @@ func TestPods(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServiceMonitor: what Prometheus' operator is told leads, by one service, to the port of the operator that serves metrics.
+func TestServiceMonitor(t *testing.T) {
+	objects := render(t, "metrics.serviceMonitor.enabled=true", "metrics.serviceMonitor.labels.team=x")
+	m := one[*unstructured.Unstructured](t, objects)
+	wanted, _, err := unstructured.NestedStringMap(m.Object, "spec", "selector", "matchLabels")
+	endpoints, _, more := unstructured.NestedSlice(m.Object, "spec", "endpoints")
+	if err != nil || more != nil || len(wanted) == 0 || len(endpoints) != 1 || m.GetLabels()["team"] != "x" {
+		t.Fatalf("the ServiceMonitor is %v (%v, %v)", m.Object, err, more)
+	}
+	port := endpoints[0].(map[string]any)["port"]
+	var ports []corev1.ServicePort
+	for _, s := range only[*corev1.Service](objects) {
+		if labels.SelectorFromSet(wanted).Matches(labels.Set(s.Labels)) {
+			ports = append(ports, s.Spec.Ports...)
+		}
+	}
+	if len(ports) != 1 || ports[0].Name != port {
+		t.Fatalf("it selects the service ports %v, and wants %v", ports, port)
+	}
+	for _, p := range one[*appsv1.Deployment](t, objects).Spec.Template.Spec.Containers[0].Ports {
+		if p.Name == ports[0].TargetPort.StrVal || p.ContainerPort == ports[0].TargetPort.IntVal {
+			return
+		}
+	}
+	t.Errorf("the operator has no port %s", ports[0].TargetPort.String())
 }
 
 // TestCRDs shows that "make generate" was run.
