@@ -74,7 +74,7 @@ func (r *BackupReconciler) referred(ctx context.Context, b *v1alpha1.Backup) (bo
 		return false, err
 	}
 	for i := range restores.Items {
-		if x := &restores.Items[i]; !ended(x.Status.Conditions) && (x.Spec.Backup == b.Name || from(x, b)) {
+		if x := &restores.Items[i]; !ended(x.Status.Conditions) && (x.Spec.Backup == b.Name || refersTo(x, b)) {
 			return true, nil
 		}
 	}
@@ -94,8 +94,8 @@ func (r *BackupReconciler) referred(ctx context.Context, b *v1alpha1.Backup) (bo
 	return false, nil
 }
 
-// from says that a Restore names what a Backup stored.
-func from(x *v1alpha1.Restore, b *v1alpha1.Backup) bool {
+// refersTo says that a Restore names what a Backup stored.
+func refersTo(x *v1alpha1.Restore, b *v1alpha1.Backup) bool {
 	from, place := x.Spec.From, b.Status.Place
 	return from != nil && place != nil && from.Name == b.Status.Name && strings.TrimSuffix(from.Place.URL, "/") == strings.TrimSuffix(place.URL, "/")
 }

@@ -13,9 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"theseus.dev/api/v1alpha1"
@@ -101,6 +103,7 @@ func (c *cluster) backup(name string) *v1alpha1.Backup {
 		object, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, b)
+			c.tells(object, b.Status.Conditions)
 		}
 		if err == nil && !meta.IsStatusConditionTrue(b.Status.Conditions, v1alpha1.ConditionFinished) {
 			err = fmt.Errorf("not finished: %+v", b.Status.Conditions)
@@ -108,6 +111,23 @@ func (c *cluster) backup(name string) *v1alpha1.Backup {
 		return err
 	})
 	return b
+}
+
+// tells wants kstatus, which Flux and Argo CD read, to say of a Backup or a Restore what its conditions say to people.
+func (c *cluster) tells(object *unstructured.Unstructured, list []metav1.Condition) {
+	c.t.Helper()
+	result, err := kstatus.Compute(object)
+	must(c.t, err)
+	want := kstatus.InProgressStatus
+	switch {
+	case meta.IsStatusConditionTrue(list, v1alpha1.ConditionFinished):
+		want = kstatus.CurrentStatus
+	case meta.IsStatusConditionTrue(list, v1alpha1.ConditionFailed):
+		want = kstatus.FailedStatus
+	}
+	if result.Status != want {
+		c.t.Errorf("kstatus says %s of %s %s, want %s: %v", result.Status, object.GetKind(), object.GetName(), want, object.Object["status"])
+	}
 }
 
 // backupGone waits until the time of a Backup is over and it has gone.
@@ -129,6 +149,7 @@ func (c *cluster) restore(name, condition string) *v1alpha1.Restore {
 		object, err := c.any.Resource(restores).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, r)
+			c.tells(object, r.Status.Conditions)
 		}
 		if err == nil && !meta.IsStatusConditionTrue(r.Status.Conditions, condition) {
 			err = fmt.Errorf("not %s: %+v", condition, r.Status.Conditions)
