@@ -145,7 +145,7 @@ func (f *filling) step(ctx context.Context) error {
 	if err := f.unchanged(sum); err != nil {
 		return err
 	}
-	if len(f.restore.Status.Members) >= len(members) {
+	if f.restore.Status.Sum != "" && len(f.restore.Status.Members) >= len(members) {
 		return f.finish(ctx)
 	}
 	if err := f.source(ctx); err != nil {
