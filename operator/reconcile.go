@@ -124,8 +124,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	if fresh(c) {
-		if held, err := r.hold(ctx, req.NamespacedName); err != nil || held {
-			return reconcile.Result{RequeueAfter: restoreLater}, err
+		held, err := r.hold(ctx, req.NamespacedName)
+		if err != nil {
+			return reconcile.Result{}, err
+		}
+		if held {
+			return reconcile.Result{RequeueAfter: restoreLater}, nil
 		}
 	}
 	d := r.driverOf(req.NamespacedName, c.UID)

@@ -69,7 +69,7 @@ func TestBucket(t *testing.T) {
 
 	must(t, c.any.Resource(backups).Namespace(c.namespace).Delete(t.Context(), "b", metav1.DeleteOptions{}))
 	kept := len(store.keys())
-	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1s}}")
+	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1m}}")
 	c.backupGone("short")
 	if now := store.keys(); len(now) != kept {
 		t.Errorf("the bucket has %q; want the %d objects that one deleted by hand leaves", now, kept)

@@ -114,7 +114,13 @@ func (c *cluster) mapping(kind schema.GroupVersionKind) (*meta.RESTMapping, erro
 // eventually tries until there is no error, and fails the test after a minute.
 func (c *cluster) eventually(what string, try func(ctx context.Context) error) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), time.Minute)
+	c.within(time.Minute, what, try)
+}
+
+// within is eventually for what takes longer.
+func (c *cluster) within(most time.Duration, what string, try func(ctx context.Context) error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), most)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

@@ -111,10 +111,10 @@ func TestPravega(t *testing.T) {
 	if got := c.options("bar-segmentstore-0"); strings.Contains(got, "UseContainerSupport") {
 		t.Errorf("the segment store went back and kept the new options: %s", got)
 	}
-	now := func(kind string) string { return condition(kind)(&bar.Status) }
-	if up, back, stalled := now(v1alpha1.ConditionUpgrading), now(v1alpha1.ConditionRollingBack), now(v1alpha1.ConditionStalled); up+back != "" || !strings.Contains(stalled, "0.9.0: the upgrade to it failed") {
-		t.Errorf("after the failure Upgrading is %q, RollingBack %q, Stalled %q", up, back, stalled)
-	}
+	c.await("bar", "rests, and says why", func(bar *v1alpha1.Cluster) bool {
+		now := func(kind string) string { return condition(kind)(&bar.Status) }
+		return now(v1alpha1.ConditionUpgrading)+now(v1alpha1.ConditionRollingBack) == "" && strings.Contains(now(v1alpha1.ConditionStalled), "0.9.0: the upgrade to it failed")
+	})
 	c.runOn("segmentstore", "0.7.0", 3)
 	c.runOn("controller", "0.7.0", 2)
 	if got := strings.Join(bar.Status.VersionHistory, " "); got != "0.6.2 0.7.0" {

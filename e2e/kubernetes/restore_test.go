@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	"k8s.io/apimachinery/pkg/api/errors"
@@ -75,7 +76,7 @@ func TestRestore(t *testing.T) {
 	}
 
 	// What a Backup stored goes with it when its time is over, and nothing else does.
-	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1s}}")
+	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: short}, spec: {cluster: kv, ttl: 1m}}")
 	short := c.backup("short")
 	c.backupGone("short")
 	const from = "{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: NAME}, spec: {cluster: NAME, from: {place: {url: 'file:///backups', claim: backups}, name: STORED}}}"
@@ -133,7 +134,7 @@ func (c *cluster) tells(object *unstructured.Unstructured, list []metav1.Conditi
 // backupGone waits until the time of a Backup is over and it has gone.
 func (c *cluster) backupGone(name string) {
 	c.t.Helper()
-	c.eventually("the backup is gone", func(ctx context.Context) error {
+	c.within(3*time.Minute, "the backup is gone", func(ctx context.Context) error {
 		_, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if errors.IsNotFound(err) {
 			return nil
