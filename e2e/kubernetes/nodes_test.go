@@ -27,7 +27,7 @@ func TestUpgradeStandsNodes(t *testing.T) {
 			back := lose(r, node)
 			r.await("si", "waits for what is on the node", func(c *v1alpha1.Cluster) bool {
 				w := c.Status.Attempt.WaitingFor
-				return w != nil && strings.Contains(w.Object, member) && c.Status.ReadyReplicas < 3
+				return w != nil && strings.Contains(w.Object+": "+w.Message, member) && c.Status.ReadyReplicas < 3 // it, or another one that cannot settle without it
 			})
 			back()
 			r.arrives(1)
