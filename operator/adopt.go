@@ -229,20 +229,16 @@ func (p *Platform) adoptedComponent(ctx context.Context, s runner.Scene, c *syst
 }
 
 func (p *Platform) adoptedMembers(ctx context.Context, s runner.Scene, a *adopted, pods *corev1.PodList, look *upgrade.Look, hosts map[string]string) error {
-	selector, err := metav1.LabelSelectorAsSelector(a.Spec.Selector)
+	list, err := podsLike(ctx, p.Live, a.StatefulSet)
 	if err != nil {
 		return err
 	}
-	list := &corev1.PodList{}
-	if err := p.Live.List(ctx, list, client.InNamespace(p.Key.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return fmt.Errorf("list pods of %s: %w", a.own.Object(), err)
-	}
-	pods.Items = append(pods.Items, list.Items...)
+	pods.Items = append(pods.Items, list...)
 	there := map[int]bool{}
-	for i := range list.Items {
-		pod := &list.Items[i]
-		ordinal, ok := ordinalOf(a.Name, pod.Name)
-		if o := metav1.GetControllerOf(pod); !ok || o == nil || o.UID != a.UID {
+	for i := range list {
+		pod := &list[i]
+		ordinal, ok := memberOf(a.StatefulSet, pod)
+		if !ok {
 			continue
 		}
 		there[ordinal] = true

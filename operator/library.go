@@ -69,7 +69,7 @@ func (l *Library) Known(ctx context.Context, name string) (*system.System, error
 	if s := found(where); s != nil {
 		return s, nil
 	}
-	s, err := system.Compile(bareSystem(object))
+	s, err := system.Compile(BareSystem(object))
 	if err != nil {
 		return nil, &runner.UnusableError{Name: name, Err: err}
 	}
@@ -104,8 +104,8 @@ func (l *Library) see(ctx context.Context, c *v1alpha1.Cluster) error {
 	return See(ctx, l.Live, sys, c)
 }
 
-// bareSystem leaves out what the API server added, so that the same content has the same hash everywhere.
-func bareSystem(s *v1alpha1.System) *v1alpha1.System {
+// BareSystem leaves out what the API server added, so that the same content has the same hash everywhere.
+func BareSystem(s *v1alpha1.System) *v1alpha1.System {
 	return &v1alpha1.System{
 		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindSystem},
 		ObjectMeta: metav1.ObjectMeta{Name: s.Name},

@@ -135,7 +135,7 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 	for i := range pods {
 		pod := &pods[i]
 		// Kubernetes puts another pod in the place of one that ended, and leaves the object: of a Deployment it would keep its name for good.
-		gone := pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+		gone := leaves(pod)
 		if pod.Labels[componentLabel] != c.Name() {
 			continue
 		}
@@ -288,16 +288,26 @@ func stateOf(pod *corev1.Pod, st *corev1.ContainerStatus) (upgrade.ProcessState,
 // leaving is why a pod has to go, where somebody else said so, and that its node cannot let it.
 func leaving(pod *corev1.Pod) string {
 	why := joined(pod.Status.Reason, pod.Status.Message)
-	for _, c := range pod.Status.Conditions {
-		switch {
-		case c.Type == corev1.DisruptionTarget && c.Status == corev1.ConditionTrue && why == "":
-			why = joined(c.Reason, c.Message)
-		case c.Type == corev1.PodReady && c.Status == corev1.ConditionFalse && c.Reason == "" && pod.Spec.NodeName != "": // see unready
-			why = joined("node "+pod.Spec.NodeName+" does not answer", why)
-		}
+	if c := conditionOf(pod, corev1.DisruptionTarget); c != nil && c.Status == corev1.ConditionTrue && why == "" {
+		why = joined(c.Reason, c.Message)
+	}
+	if c := conditionOf(pod, corev1.PodReady); c != nil && c.Status == corev1.ConditionFalse && nodeLost(c) && pod.Spec.NodeName != "" {
+		why = joined("node "+pod.Spec.NodeName+" does not answer", why)
 	}
 	return why
 }
+
+// conditionOf is a condition of a pod; nil where nobody has written it.
+func conditionOf(pod *corev1.Pod, kind corev1.PodConditionType) *corev1.PodCondition {
+	i := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
+	if i < 0 {
+		return nil
+	}
+	return &pod.Status.Conditions[i]
+}
+
+// nodeLost says of a pod that is not ready that this is for the loss of its node, which is written without a reason; a kubelet gives one.
+func nodeLost(ready *corev1.PodCondition) bool { return ready.Reason == "" }
 
 func restarted(st *corev1.ContainerStatus) string {
 	if st.RestartCount == 0 {
@@ -320,10 +330,8 @@ func ending(t *corev1.ContainerStateTerminated) string {
 
 // pending says what a pod waits for that has not run yet.
 func pending(pod *corev1.Pod) string {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
-			return joined(c.Reason, c.Message)
-		}
+	if c := conditionOf(pod, corev1.PodScheduled); c != nil && c.Status != corev1.ConditionTrue {
+		return joined(c.Reason, c.Message)
 	}
 	if _, why := waitingOf(pod); why != "" {
 		return why

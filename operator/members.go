@@ -73,25 +73,38 @@ func adoptedPods(ctx context.Context, live client.Reader, name types.NamespacedN
 	if err != nil {
 		return nil, fmt.Errorf("read StatefulSet %s: %w", name.Name, err)
 	}
+	list, err := podsLike(ctx, live, set)
+	if err != nil {
+		return nil, err
+	}
+	var pods []MemberPod
+	for i := range list {
+		if _, ok := memberOf(set, &list[i]); ok {
+			pods = append(pods, MemberPod{&list[i], list[i].Name, component, ContainerOf(own, component, set.Spec.Template.Spec.Containers)})
+		}
+	}
+	return pods, nil
+}
+
+// podsLike are those with the labels of a StatefulSet's selector, whoever made them.
+func podsLike(ctx context.Context, live client.Reader, set *appsv1.StatefulSet) ([]corev1.Pod, error) {
 	selector, err := metav1.LabelSelectorAsSelector(set.Spec.Selector)
 	if err != nil {
 		return nil, err
 	}
 	list := &corev1.PodList{}
-	if err := live.List(ctx, list, client.InNamespace(name.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
-		return nil, fmt.Errorf("list pods of StatefulSet %s: %w", name.Name, err)
+	if err := live.List(ctx, list, client.InNamespace(set.Namespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("list pods of StatefulSet %s: %w", set.Name, err)
 	}
-	var pods []MemberPod
-	for i := range list.Items {
-		pod := &list.Items[i]
-		if by := metav1.GetControllerOf(pod); by == nil || by.UID != set.UID {
-			continue
-		}
-		if _, ok := ordinalOf(set.Name, pod.Name); ok {
-			pods = append(pods, MemberPod{pod, pod.Name, component, ContainerOf(own, component, set.Spec.Template.Spec.Containers)})
-		}
+	return list.Items, nil
+}
+
+// memberOf says which member of a StatefulSet a pod is, if that made it.
+func memberOf(set *appsv1.StatefulSet, pod *corev1.Pod) (ordinal int, ok bool) {
+	if by := metav1.GetControllerOf(pod); by == nil || by.UID != set.UID {
+		return 0, false
 	}
-	return pods, nil
+	return ordinalOf(set.Name, pod.Name)
 }
 
 // liveliest keeps of several pods of one member the one that is it now: a Deployment leaves what failed beside what it made in its place.

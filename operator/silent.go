@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -112,12 +111,8 @@ func (p *Platform) waits(ctx context.Context, pod *corev1.Pod) string {
 // unready is why services lead nobody to a pod that runs, as its kubelet says: a probe, or a readiness gate of somebody else. A node that does not answer is
 // another matter: whether its pods serve is not known.
 func (p *Platform) unready(ctx context.Context, pod *corev1.Pod) string {
-	i := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady })
-	if i < 0 {
-		return ""
-	}
-	c := &pod.Status.Conditions[i]
-	if c.Status == corev1.ConditionTrue || c.Reason == "" { // a node's loss is written without a reason
+	c := conditionOf(pod, corev1.PodReady)
+	if c == nil || c.Status == corev1.ConditionTrue || nodeLost(c) {
 		return ""
 	}
 	why := p.silent(string(pod.UID), func(now time.Time) string { return stuck(ctx, p.Live, pod, now) })

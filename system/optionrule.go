@@ -59,7 +59,7 @@ func (s *System) CheckOptions(spec *v1alpha1.ClusterSpec) Errors {
 	var errs Errors
 	bad := map[string]bool{}
 	known := s.api.Options
-	_, unread := s.parse(spec.Version)
+	version, unread := s.parse(spec.Version)
 	for _, name := range slices.Sorted(maps.Keys(spec.Options)) {
 		before := len(errs)
 		path, value := optionPath(name), spec.Options[name]
@@ -76,24 +76,30 @@ func (s *System) CheckOptions(spec *v1alpha1.ClusterSpec) Errors {
 		}
 		bad[name] = len(errs) > before
 	}
-	return append(errs, s.brokenRules(spec, false, bad)...)
+	if unread != nil {
+		return errs
+	}
+	return append(errs, s.brokenRules(spec, version, false, bad)...)
 }
 
 // OptionWarnings says which rules that only warn the options of a valid Cluster break.
 func (s *System) OptionWarnings(spec *v1alpha1.ClusterSpec) []string {
+	version, err := s.parse(spec.Version)
+	if err != nil {
+		return nil
+	}
 	var list []string
-	for _, e := range s.brokenRules(spec, true, nil) {
+	for _, e := range s.brokenRules(spec, version, true, nil) {
 		list = append(list, e.Error())
 	}
 	return list
 }
 
 // brokenRules are those that refuse, or those that warn, without those that speak of an option that is bad by itself.
-func (s *System) brokenRules(spec *v1alpha1.ClusterSpec, warn bool, bad map[string]bool) (errs Errors) {
-	version, unreadable := s.parse(spec.Version) // which is refused elsewhere
+func (s *System) brokenRules(spec *v1alpha1.ClusterSpec, version number, warn bool, bad map[string]bool) (errs Errors) {
 	sc := &Scope{Version: spec.Version, Options: s.Options(spec), Replicas: s.replicasOf(spec)}
 	for _, r := range s.rules {
-		if unreadable != nil || r.api.Warn != warn || r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
+		if r.api.Warn != warn || r.ranged && !r.versions.match(version) || slices.ContainsFunc(r.options, func(o string) bool { return bad[o] }) {
 			continue
 		}
 		if answer, why := r.condition.is(sc); answer != Yes {

@@ -30,7 +30,7 @@ func (s *System) Overlay(component string, spec *v1alpha1.ClusterSpec, cluster, 
 	sc := &Scope{Cluster: cluster, Version: version, Options: s.Options(spec)}
 	filled, err := mapTexts("", tree, func(_, text string) (any, error) {
 		out, err := s.Expand(text, sc)
-		if err == nil && out == "" && text != "" {
+		if err == nil && out == "" {
 			return leftOut{}, nil
 		}
 		return out, err

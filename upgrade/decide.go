@@ -479,10 +479,8 @@ func (s *Scene) excuse(i *v1alpha1.Intent) string {
 	if s.in.Said != "" || i.Act != v1alpha1.ActStart {
 		return note(s.in.Said)
 	}
-	for _, f := range s.group(i.Component).facts {
-		if f.View.Name == i.Member && f.State == ProcessAbsent {
-			return note(f.Message)
-		}
+	if f := s.group(i.Component).member(i.Member); f != nil && f.State == ProcessAbsent {
+		return note(f.Message)
 	}
 	return ""
 }

@@ -224,8 +224,12 @@ func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 
 // seen is a spec with what the status says of the workloads that it adopts.
 func (k *opened) seen(spec *v1alpha1.ClusterSpec) *v1alpha1.ClusterSpec {
+	return withSeen(spec, &k.cluster.Status)
+}
+
+func withSeen(spec *v1alpha1.ClusterSpec, st *v1alpha1.ClusterStatus) *v1alpha1.ClusterSpec {
 	spec = spec.DeepCopy()
-	spec.TakeSeen(&k.cluster.Status)
+	spec.TakeSeen(st)
 	return spec
 }
 

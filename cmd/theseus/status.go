@@ -144,11 +144,7 @@ func row(c *v1alpha1.Cluster, doing string) []string {
 }
 
 // desired is the version that is wanted: that of the spec, or of a workload which somebody else changes.
-func desired(c *v1alpha1.Cluster) string {
-	spec := c.Spec.DeepCopy()
-	spec.TakeSeen(&c.Status)
-	return spec.Version
-}
+func desired(c *v1alpha1.Cluster) string { return withSeen(&c.Spec, &c.Status).Version }
 
 // statusOf prints one cluster as a fresh look shows it. The journal is not written.
 func (a *app) statusOf(ctx context.Context, name string) error {

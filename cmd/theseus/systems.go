@@ -8,10 +8,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/operator"
 	"theseus.dev/system"
 	"theseus.dev/systems"
 )
@@ -100,8 +100,7 @@ func (n *namespace) addSystems(ctx context.Context, all map[string]shownSystem) 
 	}
 	for i := range found.Items {
 		o := &found.Items[i]
-		bare := &v1alpha1.System{TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindSystem},
-			ObjectMeta: metav1.ObjectMeta{Name: o.Name}, SystemSpec: o.SystemSpec}
+		bare := operator.BareSystem(o)
 		text, err := yaml.Marshal(bare)
 		if err != nil {
 			return err
