@@ -14,9 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -85,6 +88,33 @@ type Look struct {
 	Answers system.Answers
 	// Missing says why there is no answer.
 	Missing map[string]error
+}
+
+// Why says for people why questions have no answer, in the order of their names. A member that is down fails all of them alike: those with the same cause
+// share a line, with the words of the first.
+func (l Look) Why() string {
+	var lines []string
+	words, questions := map[string]error{}, map[string][]string{}
+	for _, question := range slices.Sorted(maps.Keys(l.Missing)) {
+		err := l.Missing[question]
+		cause := root(err)
+		if words[cause] == nil {
+			words[cause], lines = err, append(lines, cause)
+		}
+		questions[cause] = append(questions[cause], question)
+	}
+	for i, cause := range lines {
+		lines[i] = fmt.Sprintf("no answer to %s: %v", strings.Join(questions[cause], ", "), words[cause])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// root is the innermost error's text.
+func root(err error) string {
+	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
+		err = inner
+	}
+	return err.Error()
 }
 
 // New returns an Asker for members of one System.

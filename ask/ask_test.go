@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -413,5 +414,22 @@ func TestAll(t *testing.T) {
 	}
 	if err := looks["kv-1"].Missing["health"]; err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("kv-1: health: got %v, want why", err)
+	}
+}
+
+func TestWhyThereIsNoAnswer(t *testing.T) {
+	refused := syscall.ECONNREFUSED
+	for _, c := range []struct {
+		missing map[string]error
+		want    string
+	}{
+		{nil, ""},
+		{map[string]error{"health": fmt.Errorf("GET a: %w", refused)}, "no answer to health: GET a: connection refused"},
+		{map[string]error{"status": fmt.Errorf("GET b: %w", refused), "health": fmt.Errorf("GET a: %w", refused)}, "no answer to health, status: GET a: connection refused"},
+		{map[string]error{"a": errors.New("it is no JSON"), "b": refused, "c": fmt.Errorf("GET c: %w", refused)}, "no answer to a: it is no JSON\nno answer to b, c: connection refused"},
+	} {
+		if got := (Look{Missing: c.missing}).Why(); got != c.want {
+			t.Errorf("%v: got %q, want %q", c.missing, got, c.want)
+		}
 	}
 }

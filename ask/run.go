@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/system"
 )
 
 // How long the end of a program may take: killWait after its group was killed, pipeWait for a process outside of the group that holds its output.
@@ -36,18 +37,24 @@ type runCall struct {
 	read   reading
 }
 
-func (a *Asker) newRunCall(c *v1alpha1.Call, t Target, r reading) (*runCall, error) {
-	args := make([]string, len(c.Run))
+// Filled are the words of a run and its variables, with their templates filled in.
+func (a *Asker) Filled(c *v1alpha1.Call, sc *system.Scope) (words []string, env map[string]string, err error) {
+	words = make([]string, len(c.Run))
 	for i, template := range c.Run {
-		arg, err := a.system.Expand(template, t.Scope)
-		if err != nil {
-			return nil, fmt.Errorf("run[%d]: %w", i, err)
+		if words[i], err = a.system.Expand(template, sc); err != nil {
+			return nil, nil, fmt.Errorf("run[%d]: %w", i, err)
 		}
-		args[i] = arg
 	}
-	env, err := a.expandAll(c.Env, t.Scope)
+	if env, err = a.expandAll(c.Env, sc); err != nil {
+		return nil, nil, fmt.Errorf("env: %w", err)
+	}
+	return words, env, nil
+}
+
+func (a *Asker) newRunCall(c *v1alpha1.Call, t Target, r reading) (*runCall, error) {
+	args, env, err := a.Filled(c, t.Scope)
 	if err != nil {
-		return nil, fmt.Errorf("env: %w", err)
+		return nil, err
 	}
 	if t.Exec != nil {
 		return &runCall{args: withEnv(args, env), stdout: t.Stdout, exec: t.Exec, read: r}, nil

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,7 @@ const aerospikeBackup = "  backup: {url: \"file://DIR/backups\"}\n"
 func aerospike(t *testing.T, version, more string) *played {
 	t.Helper()
 	spec := strings.NewReplacer("MEMBERS", standinEnv("service"), "VERSION", version).Replace(aerospikeCluster) + more
-	c := play(t, "aerospike", "3000", spec, "asinfo", "asbackup",
+	c := play(t, "aerospike", "3000", spec, "asinfo", "asbackup", "asrestore",
 		"asd-4.0.0.4", "asd-4.1.0.6", "asd-4.2.0.3", "asd-4.2.0.4", "asd-4.2.0.10", "asd-4.3.0.2", "asd-4.3.0.10")
 	c.up()
 	return c
@@ -147,4 +148,116 @@ func TestAerospikeVolumesBack(t *testing.T) {
 		t.Errorf("%d volumes were made anew, want 2", n)
 	}
 	w.check()
+}
+
+// beside is another cluster like this one, which is made from a backup of it: keys are written, checked, and backed up. The text is laid over its spec.
+func (c *played) beside(more string) (other *played, backup string, keys map[string]string) {
+	c.Helper()
+	w := c.writes()
+	w.check()
+	r := c.must(0, "backup", c.name)
+	backup, _, _ = strings.Cut(r.out, "  ")
+	o := *c.cluster
+	o.name = c.name + "-new"
+	other = &played{cluster: &o, text: strings.Replace(c.text, "{name: "+c.name+"}", "{name: "+o.name+"}", 1) + more}
+	c.write("new.yaml", other.text)
+	c.Cleanup(func() {
+		if _, err := os.Stat(c.path("home", o.name)); err == nil {
+			other.must(0, "down", o.name)
+		}
+	})
+	return other, backup, w.acked
+}
+
+// has wants all keys, from each member.
+func (c *played) has(keys map[string]string) {
+	c.Helper()
+	for key, value := range keys {
+		for i := range 3 {
+			if got := c.get(i, key); got != value {
+				c.Errorf("member %d has %q for %s, want %q", i, got, key, value)
+			}
+		}
+	}
+}
+
+// loading is what the journal notes of a restore into the members.
+func (c *played) loading() *v1alpha1.Loading {
+	c.Helper()
+	if _, err := os.Stat(c.path("home", c.name, "status.json")); err != nil {
+		return nil
+	}
+	return c.object().Status.Loading
+}
+
+// refused wants a command to end with a code and to say words, one after the other.
+func (c *played) refused(code int, words []string, args ...string) {
+	c.Helper()
+	r := c.must(code, args...)
+	for _, w := range words {
+		if !strings.Contains(r.err+r.out, w) {
+			c.Errorf("theseus %s: got %s, want %q in it", strings.Join(args, " "), r, w)
+		}
+	}
+}
+
+// TestAerospikeRestore: a backup is written into the members of a new cluster when they are ready, once; one that does not fit fails with the program's words,
+// and that cluster is no cluster to go on with.
+func TestAerospikeRestore(t *testing.T) {
+	t.Parallel()
+	c := aerospike(t, "4.2.0.3", aerospikeBackup)
+	other, backup, keys := c.beside("")
+	c.refused(0, []string{"writing " + backup + " into " + other.name + " by way of " + other.member(0), "has the data of " + backup}, "restore", c.path("new.yaml"), "--from", backup)
+	other.has(keys)
+	if l := other.loading(); l != nil {
+		t.Errorf("the journal still notes %+v", l)
+	}
+	other.upgrade(0, "4.2.0.4")
+	other.has(keys)
+	other.must(0, "down", other.name, "--delete-data", "--yes")
+
+	c.write("new.yaml", other.text+"  options: {namespace: another}\n")
+	again := "theseus down " + other.name + " --delete-data"
+	c.refused(1, []string{"is no backup of namespace another", again, "then restore again"}, "restore", c.path("new.yaml"), "--from", backup)
+	c.refused(0, []string{"restoring", "the data is not complete", "is no backup of namespace another"}, "status", other.name)
+	c.refused(1, []string{"the data is not complete", again}, "upgrade", other.name, "--to", "4.2.0.4")
+	other.allAt("4.2.0.3")
+}
+
+// TestAerospikeRestoreKilled: what was begun goes to its end and is seen by the next command; what was not is told, and done anew.
+func TestAerospikeRestoreKilled(t *testing.T) {
+	t.Parallel()
+	c := aerospike(t, "4.2.0.3", aerospikeBackup)
+	other, backup, keys := c.beside("")
+	c.make("played")
+	slow := fmt.Sprintf("#!/bin/sh\nwhile [ ! -e %s ]; do sleep 0.05; done\nexec %s \"$@\"\n", c.path("go"), c.path("played", "asrestore"))
+	if err := errors.Join(os.Rename(c.path("programs", "asrestore"), c.path("played", "asrestore")), os.WriteFile(c.path("programs", "asrestore"), []byte(slow), 0o700)); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	kill := func(what string, when func() bool) {
+		t.Helper()
+		r := c.start(theseus, "restore", c.path("new.yaml"), "--from", backup)
+		c.await(what, func() bool { return other.loading() != nil && when() })
+		if err := r.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		c.wait(r)
+	}
+
+	c.control(`{"neverReady": true}`)
+	kill("the members are started", func() bool { return other.object().Status.Attempt != nil })
+	c.control("")
+	c.refused(0, []string{"was cut off before anything was written"}, "status", other.name)
+	c.refused(1, []string{"was cut off before anything was written", "theseus down " + other.name + " --delete-data"}, "up", c.path("new.yaml"))
+	other.must(0, "down", other.name, "--delete-data", "--yes")
+
+	kill("the program is started", func() bool {
+		text, err := os.ReadFile(c.path("home", other.name, "restores", "restore", "progress"))
+		return err == nil && strings.HasPrefix(string(text), "writing")
+	})
+	c.refused(4, []string{"is being written into the members: writing by way of " + other.member(0)}, "up", c.path("new.yaml"))
+	c.write("go", "")
+	c.await("it is written", func() bool { return !strings.Contains(c.must(0, "status", other.name).out, "restoring") })
+	other.must(0, "up", c.path("new.yaml"))
+	other.has(keys)
 }

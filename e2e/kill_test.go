@@ -151,8 +151,8 @@ func (j journey) baseline(t *testing.T) (points []point, actions map[string]int)
 // journaled says whether a point is one of the driver's journal writes. How many there are is a matter of timing, and TestKillEach kills at each.
 func (p point) journaled() bool { return p.kind == "driver" && strings.HasPrefix(p.name, "journal.") }
 
-// sample leaves out what others stand for: the shims of all members but one, of the jobs what comes before they are claimed, but for one job, and
-// the points in the middle of a write.
+// sample leaves out what others stand for: the shims of all members but one, of the jobs what comes before they are claimed, but for one job,
+// the points in the middle of a write, and two of three of what is left.
 func sample(all []point, j journey) (some []point) {
 	jobs := 0
 	for _, p := range all {
@@ -171,7 +171,11 @@ func sample(all []point, j journey) (some []point) {
 			some = append(some, p)
 		}
 	}
-	return some
+	var few []point
+	for i := 0; i < len(some); i += 3 {
+		few = append(few, some[i])
+	}
+	return few
 }
 
 // TestKillOnce kills one process once, at a point of an upgrade or of a rollback: the driver, a shim, the job of an action
@@ -264,6 +268,9 @@ func TestKillEach(t *testing.T) {
 	}
 	var trials []trial
 	for _, j := range journeys {
+		if !long && j.name == "TwoHops" {
+			continue // the same writes, twice
+		}
 		trials = append(trials, trial{j, "journal.done", 1}, trial{j, "journal.begin", 2}, trial{j, "journal.rename", 2})
 	}
 	each(t, trials, func(tr trial) string { return tr.journey.name + "/" + tr.name }, func(t *testing.T, tr trial) {

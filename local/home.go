@@ -91,8 +91,8 @@ func (h Home) Create(c *v1alpha1.Cluster, sys *system.System) (*State, error) {
 	return h.create(c, sys, false)
 }
 
-// CreateHollow is as Create, for a cluster whose members get their data before they are started: it is hollow until Filled says
-// that they have it.
+// CreateHollow is as Create, for a cluster that is restored: it is hollow until Filled says that its members have their data, or Loads that they are to get
+// it when they run.
 func (h Home) CreateHollow(c *v1alpha1.Cluster, sys *system.System) (*State, error) {
 	return h.create(c, sys, true)
 }
@@ -108,11 +108,22 @@ func (st *State) Hollow() bool {
 
 // Filled makes a hollow cluster one as any other, whose data this version wrote.
 func (st *State) Filled(wrote string) error {
+	return st.unhollow(func(status *v1alpha1.ClusterStatus) { status.Filled = wrote })
+}
+
+// Loads makes a hollow cluster one that may start, without data: a restore of this backup is to write into its members.
+func (st *State) Loads(backup string) error {
+	return st.unhollow(func(status *v1alpha1.ClusterStatus) { status.Loading = &v1alpha1.Loading{Restore: backup} })
+}
+
+// unhollow writes down what the cluster has instead of its data first.
+func (st *State) unhollow(note func(*v1alpha1.ClusterStatus)) error {
 	c, mark, err := st.Load(context.Background())
 	if err != nil {
 		return err
 	}
-	c.Status.Journal, c.Status.Filled = v1alpha1.JournalVersion, wrote
+	c.Status.Journal = v1alpha1.JournalVersion
+	note(&c.Status)
 	if _, err := st.Save(context.Background(), &c.Status, mark); err != nil {
 		return err
 	}

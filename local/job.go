@@ -111,10 +111,8 @@ func ended(dir string, owner process) (upgrade.Outcome, bool) {
 	case r.By != owner:
 		return upgrade.Outcome{}, false
 	}
-	for _, phase := range []upgrade.OutcomePhase{upgrade.Succeeded, upgrade.Failed} {
-		if r.Outcome == phase.String() {
-			return upgrade.Outcome{Phase: phase, Message: r.Message}, true
-		}
+	if phase, ended := upgrade.Ended(r.Outcome); ended {
+		return upgrade.Outcome{Phase: phase, Message: r.Message}, true
 	}
 	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: r.Message}, true
 }

@@ -56,7 +56,7 @@ func (st *State) Pinned(_ context.Context, hash string) (*system.System, error) 
 	if err := yaml.UnmarshalStrict(text, api); err != nil {
 		return nil, fmt.Errorf("read %s: %w", st.systemPath(hash), err)
 	}
-	s, err := system.Compile(api)
+	s, err := system.CompileKept(api)
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", st.systemPath(hash), err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -191,7 +190,7 @@ func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgra
 		groups.Go(func() {
 			for name, look := range asker.All(ctx, c.API().Ask, targets) {
 				byName[name].View.Answers = look.Answers
-				byName[name].Message = join(byName[name].Message, missing(look.Missing))
+				byName[name].Message = join(byName[name].Message, look.Why())
 			}
 		})
 	}
@@ -223,15 +222,6 @@ func viewsOf(component string, members []upgrade.Member) []*system.Member {
 		}
 	}
 	return views
-}
-
-func missing(errs map[string]error) string {
-	var lines []string
-	for question, err := range errs {
-		lines = append(lines, fmt.Sprintf("no answer to %s: %v", question, err))
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
 }
 
 func (p *Platform) target(s runner.Scene, m *system.Member, all []*system.Member) ask.Target {

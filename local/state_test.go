@@ -92,6 +92,18 @@ func TestCreateHollow(t *testing.T) {
 	if err := st.Filled("1.0"); err != nil || w.again(t).Hollow() {
 		t.Errorf("with its data: got %v, hollow %v", err, w.again(t).Hollow())
 	}
+	if err := w.home.Delete("kv"); err != nil {
+		t.Fatal(err)
+	}
+	if st, err = w.home.CreateHollow(w.cluster, w.sys); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Loads("kv/b"); err != nil || w.again(t).Hollow() {
+		t.Errorf("that is to get its data: got %v, hollow %v", err, w.again(t).Hollow())
+	}
+	if c, _, err := w.again(t).Load(t.Context()); err != nil || c.Status.Loading == nil || c.Status.Loading.Restore != "kv/b" {
+		t.Errorf("it notes %+v, %v; want kv/b", c.Status.Loading, err)
+	}
 }
 
 func TestCreate(t *testing.T) {

@@ -470,6 +470,9 @@ func (p *Platform) configureAdopted(ctx context.Context, b *blueprint) error {
 	if b.cluster.Spec.Components[b.component.Name()].Adopt.Allows(v1alpha1.TakeImage) {
 		options = append(options, client.ForceOwnership)
 	}
+	if err := p.unsurpassed(ctx, b.cluster); err != nil { // the StatefulSet was read before
+		return err
+	}
 	err = p.API.Apply(ctx, want, options...)
 	if conflicts := FieldConflicts(err); len(conflicts) > 0 && !slices.ContainsFunc(conflicts, func(c string) bool { return !strings.Contains(c, `"`+moverManager+`"`) }) {
 		err = p.API.Apply(ctx, want, append(options, client.ForceOwnership)...) // it was written when the StatefulSet was made, by us

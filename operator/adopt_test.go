@@ -387,6 +387,11 @@ func TestBlockedIsLookedAtAgain(t *testing.T) {
 	if got := atRest(runner.Pass{Look: &upgrade.Look{Blocked: map[string]string{"kv": "make it"}}}); got != lookNowAndThen {
 		t.Errorf("looked at again after %s", got)
 	}
+	refused := runner.Pass{Look: &upgrade.Look{}}
+	refused.Situation = upgrade.Refused
+	if got := atRest(refused); got != lookNowAndThen {
+		t.Errorf("a first start that is refused, maybe because of volumes, is looked at again after %s", got)
+	}
 	if got := atRest(runner.Pass{Look: &upgrade.Look{}}); got != 0 {
 		t.Errorf("an idle Cluster is looked at again after %s", got)
 	}

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -68,10 +69,11 @@ type BackupResult struct {
 // BackupReconciler takes Backups.
 type BackupReconciler struct{ *Reconciler }
 
-// SetupWithManager registers the reconciler.
+// SetupWithManager registers the reconciler. Members that do not answer keep only their own Backup waiting.
 func (r *BackupReconciler) SetupWithManager(m ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(m).For(&v1alpha1.Backup{}).Owns(&batchv1.Job{}).
-		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).Complete(r)
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8, RateLimiter: retries()}).Complete(r)
 }
 
 // waiting are the Backups of a Cluster that have not begun: a member that got ready may be asked now.
@@ -297,26 +299,31 @@ func (r *BackupReconciler) clusterOf(ctx context.Context, b *v1alpha1.Backup) (*
 	return c, nil
 }
 
-// sceneOf is a Cluster with the System that its members run on.
+// sceneOf is a Cluster with the System that its members run on, and those beside that its status speaks of.
 func (r *Reconciler) sceneOf(ctx context.Context, c *v1alpha1.Cluster) (runner.Scene, error) {
 	hashes := runner.References(&c.Status)
 	if len(hashes) == 0 {
 		return runner.Scene{}, waits{fmt.Errorf("cluster %s has no members yet", c.Name)}
 	}
 	l := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: client.ObjectKeyFromObject(c)}
-	sys, err := l.Pinned(ctx, hashes[0])
-	if err != nil {
-		return runner.Scene{}, err
+	all := map[string]*system.System{}
+	for _, hash := range hashes {
+		sys, err := l.Pinned(ctx, hash)
+		if err != nil {
+			return runner.Scene{}, err
+		}
+		all[hash] = sys
 	}
+	sys := all[hashes[0]]
 	if err := See(ctx, r.Live, sys, c); err != nil {
 		return runner.Scene{}, err
 	}
-	return runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}, nil
+	return runner.Scene{Cluster: c, System: sys, Systems: all}, nil
 }
 
-// podLike is the pod of the member that a backup is taken from, with the container of the member first. An adopted one is read: its template may be
+// podLike is the pod of a member for which a Job works, with the container of the member first. An adopted one is read: its template may be
 // of another version by now.
-func (r *BackupReconciler) podLike(ctx context.Context, b *blueprint, member *system.Member) (*corev1.PodTemplateSpec, error) {
+func podLike(ctx context.Context, live client.Reader, b *blueprint, member *system.Member) (*corev1.PodTemplateSpec, error) {
 	own := b.own().Adopt
 	if own == nil {
 		t, err := b.template()
@@ -326,7 +333,7 @@ func (r *BackupReconciler) podLike(ctx context.Context, b *blueprint, member *sy
 		return &t, nil
 	}
 	pod := &corev1.Pod{}
-	if err := r.Live.Get(ctx, types.NamespacedName{Namespace: b.cluster.Namespace, Name: member.Name}, pod); err != nil {
+	if err := live.Get(ctx, types.NamespacedName{Namespace: b.cluster.Namespace, Name: member.Name}, pod); err != nil {
 		return nil, err
 	}
 	name := ContainerOf(own, b.component.Name(), pod.Spec.Containers)
@@ -340,14 +347,14 @@ func (r *BackupReconciler) podLike(ctx context.Context, b *blueprint, member *sy
 
 func (r *BackupReconciler) jobFor(ctx context.Context, b *v1alpha1.Backup, c *v1alpha1.Cluster, sys *system.System, order *BackupOrder, place *v1alpha1.BackupPlace) (*batchv1.Job, error) {
 	print := &blueprint{cluster: c, system: sys, component: sys.Component(order.Member.Component), spec: &c.Spec, version: order.Member.Version}
-	like, err := r.podLike(ctx, print, &order.Member)
+	like, err := podLike(ctx, r.Live, print, &order.Member)
 	if err != nil {
 		return nil, err
 	}
 	if err := print.secure(append(order.All, &order.Member)...); err != nil { // in the Job the files are those of the pods
 		return nil, refusal{err}
 	}
-	pod, command := r.inMembersImage(like, sys, BackupCommand)
+	pod, command := inMembersImage(r.Image, like, sys, BackupCommand)
 	return jobOf(b.Namespace, pod, work{name: jobName("backup", b.UID), container: jobContainer, labels: map[string]string{"theseus.dev/backup-of": c.Name},
 		owner: ownedBy(v1alpha1.KindBackup, b), command: command, order: order, place: place, uid: b.UID})
 }
@@ -364,7 +371,7 @@ func (r *BackupReconciler) follow(ctx context.Context, b *v1alpha1.Backup, job *
 	if !finished(job) {
 		return errors.Join(r.sustain(ctx, job, b.Status.Place, b.UID), r.progress(ctx, b, job, order))
 	}
-	message, how, err := r.messageOf(ctx, job, jobContainer)
+	message, how, err := messageOf(ctx, r.Live, job, jobContainer)
 	if err != nil {
 		return err
 	}
@@ -375,7 +382,7 @@ func takenFrom(order *BackupOrder) string { return "taken from " + order.Member.
 
 // progress says what keeps the Job's pod from running, for as long as something does.
 func (r *BackupReconciler) progress(ctx context.Context, b *v1alpha1.Backup, job *batchv1.Job, order *BackupOrder) error {
-	why, err := r.jobHindrance(ctx, job)
+	why, err := jobHindrance(ctx, r.Live, job)
 	if err != nil || !set(b, v1alpha1.ConditionStarted, metav1.ConditionTrue, "JobCreated", joined(takenFrom(order), why)) {
 		return err
 	}

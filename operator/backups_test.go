@@ -22,6 +22,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/backup"
 	"theseus.dev/runner"
+	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
 
@@ -255,5 +256,32 @@ func TestOrderOf(t *testing.T) {
 	}
 	if err := orderOf(job, restoreContainer, &order); err == nil {
 		t.Error("a Job without an order has one")
+	}
+}
+
+// TestBackupBesideALongerSystem: members run on a System that has fewer edges than the one with which the attempt was planned. A backup asks them by their own,
+// and the edge of the hop is looked for where it was counted.
+func TestBackupBesideALongerSystem(t *testing.T) {
+	short := standin(t)
+	source := short.Source().DeepCopy()
+	source.Edges = append(source.Edges, v1alpha1.Edge{From: "2.1.x", To: "2.2.x", RecreateVolumes: []string{"standin"}})
+	long, err := system.Compile(source)
+	fatal(t, err)
+	api := fakeAPI(t)
+	r := &Reconciler{API: api, Live: api, Shipped: shipped}
+	c := &v1alpha1.Cluster{}
+	fatal(t, api.Get(t.Context(), key, c))
+	for _, sys := range []*system.System{short, long} {
+		fatal(t, (&Library{API: api, Live: api, Shipped: shipped, Cluster: key}).Keep(t.Context(), sys))
+	}
+	c.Status.Applied = &v1alpha1.Pinned{System: v1alpha1.SystemRef{Hash: short.Hash()}}
+	edge := int32(len(long.API().Edges) - 1) //nolint:gosec // a handful
+	c.Status.Attempt = &v1alpha1.Attempt{Phase: v1alpha1.PhaseRunning, Target: v1alpha1.Pinned{System: v1alpha1.SystemRef{Hash: long.Hash()}}, Hops: []v1alpha1.HopStatus{{Edge: edge}}}
+	s, err := r.sceneOf(t.Context(), c)
+	if err != nil || s.System.Hash() != short.Hash() {
+		t.Fatalf("members are asked by %v, %v; want the System that they run on", s.System, err)
+	}
+	if !renews(s, "standin") {
+		t.Error("the hop makes volumes anew, and the backup's look does not see that")
 	}
 }

@@ -61,7 +61,7 @@ func (r *BackupReconciler) expire(ctx context.Context, b *v1alpha1.Backup) (reco
 	case finished(job):
 		return r.forgetLater(ctx, b, job)
 	}
-	return reconcile.Result{}, r.sustain(ctx, job, b.Status.Place, copyOwner(b))
+	return reconcile.Result{RequeueAfter: forgetAgain}, r.sustain(ctx, job, b.Status.Place, copyOwner(b)) // a pod that cannot run wakes nobody
 }
 
 // copyOwner tells the copy of a secret for this Job from that of the Job which took the backup.
@@ -153,12 +153,12 @@ func (r *BackupReconciler) forgetLater(ctx context.Context, b *v1alpha1.Backup, 
 		since = c.LastTransitionTime.Time
 	}
 	if left := forgetAgain - time.Since(since); left > 0 {
-		message, how, err := r.messageOf(ctx, job, forgetContainer)
+		message, how, err := messageOf(ctx, r.Live, job, forgetContainer)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
 		r.Events.Eventf(b, nil, corev1.EventTypeWarning, "BackupNotForgotten", "Forget", "%s", bounded(fmt.Sprintf("its time is over, and what is stored cannot be deleted: %s", joined(how, message))))
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
-	return reconcile.Result{RequeueAfter: time.Second}, client.IgnoreNotFound(r.API.Delete(ctx, job, client.PropagationPolicy("Background"), client.Preconditions{UID: &job.UID}))
+	return reconcile.Result{RequeueAfter: time.Second}, deleteJob(ctx, r.API, job)
 }

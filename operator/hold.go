@@ -68,8 +68,9 @@ func unbrand(t *corev1.PodTemplateSpec) {
 	}
 }
 
-func holdOf(pod *corev1.Pod) hold {
-	a := pod.Annotations
+func holdOf(pod *corev1.Pod) hold { return holdIn(pod.Annotations) }
+
+func holdIn(a map[string]string) hold {
 	return hold{onlyOn: a[onlyOnAnnotation], neverOn: a[neverOnAnnotation], alone: a[aloneAnnotation] != ""}
 }
 
@@ -100,7 +101,11 @@ func hopEdge(s runner.Scene) *v1alpha1.Edge {
 	if a == nil || a.Phase.Ended() || int(a.Hop) >= len(a.Hops) || a.Hops[a.Hop].Edge < 0 {
 		return nil
 	}
-	return s.System.Edge(int(a.Hops[a.Hop].Edge))
+	sys := s.Systems[a.Target.System.Hash] // it was planned with this one; members of a Backup run on an older one, with other edges
+	if sys == nil {
+		return nil
+	}
+	return sys.Edge(int(a.Hops[a.Hop].Edge))
 }
 
 // renews says that the hop under way makes the volumes of a component anew.
@@ -172,6 +177,9 @@ func (p *Platform) loosen(ctx context.Context, s runner.Scene, w *appsv1.Statefu
 	a := s.Cluster.Status.Attempt
 	if a == nil || !a.Phase.Ended() || !holds(&w.Spec.Template) || appliedRevision(w, w.Generation, &w.Spec.Template) == "" {
 		return nil
+	}
+	if err := p.unsurpassed(ctx, s.Cluster); err != nil {
+		return err
 	}
 	next := w.DeepCopy()
 	unbrand(&next.Spec.Template)

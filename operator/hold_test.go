@@ -35,6 +35,7 @@ func podOf(n int, revision string, h hold) *corev1.Pod {
 func scene(sys *system.System, edge int32, phase v1alpha1.AttemptPhase) runner.Scene {
 	c := kv()
 	c.Status.Attempt = &v1alpha1.Attempt{Phase: phase, Hops: []v1alpha1.HopStatus{{Edge: edge}}}
+	c.Status.Attempt.Target.System.Hash = sys.Hash()
 	return runner.Scene{Cluster: c, System: sys, Systems: map[string]*system.System{sys.Hash(): sys}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -126,7 +127,7 @@ func (w *world) turn() {
 	jobs := &batchv1.JobList{}
 	w.must(w.api.List(w.Context(), jobs))
 	for i := range jobs.Items {
-		if job := &jobs.Items[i]; !finished(job) && w.mounted(job) {
+		if job := &jobs.Items[i]; !finished(job) && !suspended(job) && w.mounted(job) {
 			w.run(job)
 		}
 	}
@@ -157,7 +158,10 @@ func (w *world) run(job *batchv1.Job) {
 	w.Helper()
 	c := job.Spec.Template.Spec.Containers[0]
 	w.ran = append(w.ran, c.Name+" "+c.Env[0].Value)
-	end, message := batchv1.JobComplete, fmt.Sprintf(`{"name": %q, "bytes": 5, "sha256": "abc"}`, nameIn(w.T, c.Env[0].Value))
+	end, message := batchv1.JobComplete, `{"outcome": "succeeded"}`
+	if c.Name != runContainer {
+		message = fmt.Sprintf(`{"name": %q, "bytes": 5, "sha256": "abc"}`, nameIn(w.T, c.Env[0].Value))
+	}
 	if w.fails != nil && w.fails(job) {
 		end, message = batchv1.JobFailed, `{"error": "it was to fail"}`
 	}
@@ -295,13 +299,15 @@ func answer(t *testing.T) {
 
 const elsewhere = "ops"
 
-// stories begin with objects, and end as they say.
-var stories = map[string]struct {
+// story begins with objects, and ends as it says.
+type story struct {
 	objects   func(w *world) []client.Object
 	fails     func(*batchv1.Job) bool
 	invariant func(*world)
 	end       func(*world)
-}{
+}
+
+var stories = map[string]story{
 	"a backup with a key from elsewhere, whose time is over": {
 		objects: func(*world) []client.Object {
 			return []client.Object{secret("team"), running(), pod(), backupOf(metav1.Duration{Duration: time.Second})}
@@ -475,9 +481,15 @@ var stories = map[string]struct {
 	},
 }
 
+func allStories() map[string]story {
+	all := maps.Clone(stories)
+	maps.Copy(all, loads)
+	return all
+}
+
 func TestKilledAtEachWrite(t *testing.T) {
 	answer(t)
-	for name, story := range stories {
+	for name, story := range allStories() {
 		t.Run(name, func(t *testing.T) {
 			tell := func(t *testing.T, killAt int, after bool) int {
 				w := &world{T: t, api: fakeAPI(t), fails: story.fails, invariant: story.invariant, killAt: killAt, killAfter: after}
@@ -638,10 +650,12 @@ func TestToldOnce(t *testing.T) {
 		"a backup without a grant":                    "BackupFailed",
 		"a restore":                                   "RestoreStarted RestoreFinished",
 		"a restore that fails, and holds its cluster": "RestoreStarted RestoreFailed",
+		"a restore into members":                      "RestoreStarted RestoreFinished",
+		"a restore into members that fails":           "RestoreStarted RestoreFailed",
 	} {
 		for _, conflicts := range []bool{false, true} {
-			story := stories[name]
-			w := &world{T: t, api: fakeAPI(t), fails: story.fails, conflicts: conflicts, refused: map[string]bool{}}
+			story := allStories()[name]
+			w := &world{T: t, api: fakeAPI(t), fails: story.fails, invariant: story.invariant, conflicts: conflicts, refused: map[string]bool{}}
 			for _, o := range story.objects(w) {
 				w.put(o)
 			}

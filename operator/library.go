@@ -189,7 +189,7 @@ func CompileKept(text, hash string) (*system.System, error) {
 	if err := yaml.UnmarshalStrict([]byte(text), object); err != nil {
 		return nil, err
 	}
-	s, err := system.Compile(object)
+	s, err := system.CompileKept(object)
 	if err != nil {
 		return nil, err
 	}

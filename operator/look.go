@@ -14,6 +14,8 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,7 +27,7 @@ import (
 
 // Look is part of runner.Platform. All of it is read from the API server, not from a cache.
 func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, error) {
-	look := upgrade.Look{Complete: true, Configured: map[string]string{}, Blocked: map[string]string{}}
+	look := upgrade.Look{Complete: true, Configured: map[string]string{}, Changed: map[string]upgrade.Change{}, Blocked: map[string]string{}}
 	pods := &corev1.PodList{}
 	if err := p.Live.List(ctx, pods, client.InNamespace(p.Key.Namespace), client.MatchingLabels{clusterLabel: p.Key.Name}); err != nil {
 		return look, fmt.Errorf("list pods: %w", err)
@@ -42,6 +44,11 @@ func (p *Platform) Look(ctx context.Context, s runner.Scene) (upgrade.Look, erro
 		}
 		if err := add(ctx, s, c, pods, &look, hosts); err != nil {
 			return look, err
+		}
+	}
+	for i := range look.Members {
+		if host := look.Members[i].View.Host; host != "" && hosts[host] == "" {
+			hosts[host] = ""
 		}
 	}
 	p.know(hosts)
@@ -85,11 +92,22 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	}
 	if made.revision != "" {
 		look.Configured[c.Name()] = made.revision
+		if made.change, err = p.changedBeside(ctx, s, c, made.revision); err != nil {
+			return err
+		}
+	}
+	if made.change.What != "" {
+		look.Changed[c.Name()] = made.change
 	}
 	replicas := upgrade.Replicas(&s.Cluster.Spec, c)
-	members, err := p.membersOf(ctx, c, pods.Items, replicas)
+	members, coming, err := p.membersOf(ctx, c, pods.Items, replicas)
 	if err != nil {
 		return err
+	}
+	for _, pod := range coming {
+		m := p.member(ctx, p.view(c, pod.Name, replicas), c.Name(), pod)
+		m.Revision, m.View.Version = pod.Annotations[revisionAnnotation], pod.Annotations[versionAnnotation]
+		look.Coming = append(look.Coming, m)
 	}
 	vols := volumes{}
 	if made.holds || renews(s, c.Name()) || someHeld(members) {
@@ -128,9 +146,9 @@ func (p *Platform) component(ctx context.Context, s runner.Scene, c *system.Comp
 	return nil
 }
 
-// membersOf are the pods of a component by the ordinal of the member that they are.
-func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []corev1.Pod, replicas int) (map[int]*corev1.Pod, error) {
-	members := map[int]*corev1.Pod{}
+// membersOf are the pods of a component by the ordinal of the member that they are, and those that come before one has gone.
+func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []corev1.Pod, replicas int) (members map[int]*corev1.Pod, coming []*corev1.Pod, err error) {
+	members = map[int]*corev1.Pod{}
 	var nameless []*corev1.Pod
 	for i := range pods {
 		pod := &pods[i]
@@ -151,11 +169,13 @@ func (p *Platform) membersOf(ctx context.Context, c *system.Component, pods []co
 			nameless = append(nameless, pod)
 		}
 	}
-	return members, p.christen(ctx, c, members, nameless, replicas)
+	coming, err = p.christen(ctx, c, members, nameless, replicas)
+	return members, coming, err
 }
 
-// christen makes pods of a Deployment members, each for good: one that goes leaves its name to one that comes. What comes before one has gone waits for its turn.
-func (p *Platform) christen(ctx context.Context, c *system.Component, members map[int]*corev1.Pod, nameless []*corev1.Pod, replicas int) error {
+// christen makes pods of a Deployment members, each for good: one that goes leaves its name to one that comes. What comes before one has gone waits for its turn, and is
+// returned.
+func (p *Platform) christen(ctx context.Context, c *system.Component, members map[int]*corev1.Pod, nameless []*corev1.Pod, replicas int) ([]*corev1.Pod, error) {
 	slices.SortFunc(nameless, func(a, b *corev1.Pod) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
 	})
@@ -168,11 +188,11 @@ func (p *Platform) christen(ctx context.Context, c *system.Component, members ma
 		before := pod.DeepCopy()
 		pod.Annotations = merged(pod.Annotations, map[string]string{memberAnnotation: memberName(p.Key.Name, c.Name(), i)})
 		if err := p.API.Patch(ctx, pod, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
-			return client.IgnoreNotFound(err)
+			return nil, client.IgnoreNotFound(err)
 		}
 		members[i] = pod
 	}
-	return nil
+	return nameless, nil
 }
 
 // standing is what is known of a component's workload.
@@ -182,21 +202,33 @@ type standing struct {
 	holds    bool      // this pod is held at first
 	uid      types.UID // of a StatefulSet
 	failure  string    // why a Deployment cannot make pods
+	change   upgrade.Change
 }
 
 func (p *Platform) configured(ctx context.Context, s runner.Scene, c *system.Component) (standing, error) {
 	key := types.NamespacedName{Namespace: p.Key.Namespace, Name: workloadName(p.Key.Name, c.Name())}
 	if stateful(c) {
-		w := &appsv1.StatefulSet{}
+		w := &appsv1.StatefulSet{ObjectMeta: metav1.ObjectMeta{Name: key.Name}}
 		if err := p.Live.Get(ctx, key, w); err != nil {
-			return standing{}, client.IgnoreNotFound(err)
+			return noWorkload(w, err)
 		}
-		made := standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), holds: holds(&w.Spec.Template), uid: w.UID}
+		made := standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), change: changeOf(s.Cluster, w), holds: holds(&w.Spec.Template), uid: w.UID}
 		return made, p.loosen(ctx, s, w)
 	}
-	w := &appsv1.Deployment{}
-	err := p.Live.Get(ctx, key, w)
-	return standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), failure: replicaFailure(w)}, client.IgnoreNotFound(err)
+	w := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: key.Name}}
+	if err := p.Live.Get(ctx, key, w); err != nil {
+		return noWorkload(w, err)
+	}
+	made := standing{revision: appliedRevision(w, w.Status.ObservedGeneration, &w.Spec.Template), change: changeOf(s.Cluster, w), failure: replicaFailure(w)}
+	return made, p.holdBack(ctx, s, c, w)
+}
+
+// noWorkload is what is known of a workload that could not be read.
+func noWorkload(w client.Object, err error) (standing, error) {
+	if apierrors.IsNotFound(err) {
+		return standing{change: upgrade.Change{What: gone(w)}}, nil
+	}
+	return standing{}, err
 }
 
 func appliedRevision(w client.Object, observed int64, t *corev1.PodTemplateSpec) string {
@@ -325,6 +357,9 @@ func ending(t *corev1.ContainerStateTerminated) string {
 	if t.Reason != "" && t.Reason != "Error" && t.Reason != "Completed" {
 		text += " (" + t.Reason + ")"
 	}
+	if t.Reason == "StartError" || t.Reason == "ContainerCannotRun" { // it has written nothing: the runtime says why
+		text = joined(text, t.Message)
+	}
 	return text
 }
 
@@ -416,9 +451,17 @@ func (p *Platform) previousLog(ctx context.Context, pod *corev1.Pod, container s
 		return "" // it may be there with the next look
 	}
 	defer stream.Close()
+	return said(io.LimitReader(stream, limit))
+}
+
+// said is what a log says; nothing where the kubelet answers, as if it were the log, that it has none of that run any more.
+func said(log io.Reader) string {
 	var lines []string
-	for in := bufio.NewScanner(io.LimitReader(stream, limit)); in.Scan(); {
+	for in := bufio.NewScanner(log); in.Scan(); {
 		lines = append(lines, in.Text())
+	}
+	if len(lines) == 1 && strings.HasPrefix(lines[0], "unable to retrieve container logs for ") {
+		return ""
 	}
 	return strings.Join(lines, "\n")
 }
@@ -440,7 +483,7 @@ func (p *Platform) question(ctx context.Context, s runner.Scene, members []upgra
 		groups.Go(func() {
 			for name, look := range asker.All(ctx, c.API().Ask, targets) {
 				byName[name].View.Answers = look.Answers
-				byName[name].Message = joined(byName[name].Message, missing(look.Missing))
+				byName[name].Message = joined(byName[name].Message, look.Why())
 			}
 		})
 	}
@@ -462,13 +505,4 @@ func viewsOf(component string, members []upgrade.Member) []*system.Member {
 	}
 	slices.SortFunc(views, func(a, b *system.Member) int { return cmp.Compare(a.Ordinal, b.Ordinal) })
 	return views
-}
-
-func missing(errs map[string]error) string {
-	var lines []string
-	for question, err := range errs {
-		lines = append(lines, fmt.Sprintf("no answer to %s: %v", question, err))
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
 }

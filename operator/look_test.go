@@ -1,6 +1,8 @@
 package operator
 
 import (
+	"fmt"
+	"net"
 	"slices"
 	"testing"
 
@@ -10,6 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/runner"
+	"theseus.dev/system"
 	"theseus.dev/upgrade"
 )
 
@@ -18,7 +22,7 @@ func TestMembersInOrder(t *testing.T) {
 	sys, api := standin(t), fakeAPI(t)
 	pods := &corev1.PodList{Items: []corev1.Pod{*podOf(2, "r", hold{}), *podOf(0, "r", hold{}), *podOf(1, "r", hold{})}}
 	for range 20 {
-		p, look := &Platform{API: api, Live: api, Key: key, rooms: map[string]room{}}, upgrade.Look{Configured: map[string]string{}}
+		p, look := &Platform{API: api, Live: api, Key: key, rooms: map[string]room{}}, upgrade.Look{Configured: map[string]string{}, Changed: map[string]upgrade.Change{}}
 		fatal(t, p.component(t.Context(), scene(sys, 0, v1alpha1.PhaseSucceeded), sys.Components()[0], pods, &look, map[string]string{}))
 		var order []int
 		for _, m := range look.Members {
@@ -40,10 +44,11 @@ func TestMembersOfADeployment(t *testing.T) {
 			Annotations: map[string]string{memberAnnotation: member}}, Status: corev1.PodStatus{Phase: phase}}
 	}
 	evicted, stays, comes := pod("a", corev1.PodFailed, "kv-controller-0"), pod("b", corev1.PodRunning, "kv-controller-1"), pod("c", corev1.PodRunning, "")
-	api := fakeAPI(t, evicted, stays, comes)
+	next := pod("d", corev1.PodRunning, "") // before one of both has gone
+	api := fakeAPI(t, evicted, stays, comes, next)
 	pods := &corev1.PodList{}
 	fatal(t, api.List(t.Context(), pods, client.InNamespace(key.Namespace)))
-	members, err := (&Platform{API: api, Live: api, Key: key}).membersOf(t.Context(), c, pods.Items, 2)
+	members, coming, err := (&Platform{API: api, Live: api, Key: key}).membersOf(t.Context(), c, pods.Items, 2)
 	fatal(t, err)
 	var names []string
 	for i := range 2 {
@@ -53,5 +58,32 @@ func TestMembersOfADeployment(t *testing.T) {
 	}
 	if !slices.Equal(names, []string{"c", "b"}) {
 		t.Errorf("the members are pods %v, want c, which came for a, and b", names)
+	}
+	if len(coming) != 1 || coming[0].Name != "d" {
+		t.Errorf("to come are %v, want d", coming)
+	}
+}
+
+// TestDial goes to members where the last look showed them, whatever DNS says, and to other services by their names.
+func TestDial(t *testing.T) {
+	server, err := net.Listen("tcp", "127.0.0.1:0")
+	fatal(t, err)
+	defer server.Close()
+	_, port, err := net.SplitHostPort(server.Addr().String())
+	fatal(t, err)
+	absent := hostOf("kv-standin-1", "kv", "standin", key.Namespace)
+	api, sys := fakeAPI(t), standin(t)
+	p := &Platform{API: api, Live: api, Key: key}
+	_, err = p.Look(t.Context(), runner.Scene{Cluster: kv(), System: sys, Systems: map[string]*system.System{sys.Hash(): sys}})
+	fatal(t, err)
+	p.hosts["member.of.kv.svc"] = "127.0.0.1"
+	for host, want := range map[string]string{"member.of.kv.svc": "", "localhost": "", absent: absent + " has no address yet"} {
+		c, err := p.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
+		if err == nil {
+			err = c.Close()
+		}
+		if fmt.Sprint(err) != want && (want != "" || err != nil) {
+			t.Errorf("%s: got %v, want %q", host, err, want)
+		}
 	}
 }

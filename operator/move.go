@@ -110,6 +110,9 @@ func (p *Platform) makeMoved(ctx context.Context, b *blueprint) error {
 	if err != nil {
 		return err
 	}
+	if err := p.unsurpassed(ctx, b.cluster); err != nil {
+		return err
+	}
 	if have == nil {
 		if err := p.API.Create(ctx, want, client.FieldOwner(moverManager)); err != nil {
 			return fmt.Errorf("make StatefulSet %s: %w", m.To, err)

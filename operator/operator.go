@@ -109,6 +109,9 @@ func (o *Options) manager(scheme *runtime.Scheme) ctrl.Options {
 			&appsv1.StatefulSet{}: {Label: member(), Transform: thin}, // adopted ones too
 			&appsv1.Deployment{}:  {Label: managed(), Transform: thin},
 			&batchv1.Job{}:        {Label: managed(), Transform: thin},
+
+			&corev1.Service{}:               {Label: managed(), Transform: thin},
+			&policyv1.PodDisruptionBudget{}: {Label: managed(), Transform: thin},
 		},
 		DefaultTransform: cache.TransformStripManagedFields(),
 	}
@@ -157,6 +160,8 @@ func thin(o any) (any, error) {
 		return &appsv1.StatefulSet{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	case *appsv1.Deployment:
 		return &appsv1.Deployment{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
+	case *metav1.PartialObjectMetadata: // of Services and budgets
+		return &metav1.PartialObjectMetadata{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	case *batchv1.Job:
 		return &batchv1.Job{TypeMeta: x.TypeMeta, ObjectMeta: thinMeta(x.ObjectMeta)}, nil
 	}

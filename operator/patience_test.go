@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
 	"theseus.dev/upgrade"
@@ -26,5 +28,21 @@ func TestPatienceEndsWithTheWait(t *testing.T) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
+	}
+}
+
+// However long the API server was away, a Cluster is tried again soon after; and one that fails is not tried all the time.
+func TestRetriesAreSoonAndFew(t *testing.T) {
+	r, of := retries(), reconcile.Request{}
+	last := time.Duration(0)
+	for n := range 100 {
+		next := r.When(of)
+		if next < last || next > 15*time.Second {
+			t.Fatalf("after %d failures it is tried again in %s, and %s before that; want later and later, up to 15 s", n+1, next, last)
+		}
+		last = next
+	}
+	if last < 5*time.Second {
+		t.Errorf("after 100 failures it is tried again in %s, want that it has time", last)
 	}
 }

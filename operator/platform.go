@@ -42,6 +42,7 @@ type Platform struct {
 	blocked   map[string]string         // why the eviction of a pod was refused, by UID
 	words     map[types.UID]words       // of pods that ended
 	rooms     map[string]room           // by member, in the last look
+	right     map[string]right          // what was as wanted in the last look at it
 	made      map[types.UID]*made       // what adopted pods were made from
 	conflict  map[string]conflict       // why an adopted StatefulSet was not written, by component
 	silences  map[string]silence        // what said nothing in the last look, and in this one
@@ -87,16 +88,20 @@ func (p *Platform) newAsker(s runner.Scene) *ask.Asker {
 	return a
 }
 
-// dial goes to the address that the last look showed. DNS may still have that of the pod before.
+// dial goes to the address of a member that the last look showed: DNS may still have that of the pod before. Other hosts are those of services beside, which a
+// System asks too.
 func (p *Platform) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
-	ip := p.hosts[host]
+	ip, member := p.hosts[host]
 	p.mu.Unlock()
-	if ip == "" {
+	switch {
+	case !member:
+		ip = host
+	case ip == "":
 		return nil, fmt.Errorf("%s has no address yet", host)
 	}
 	return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(ip, port))

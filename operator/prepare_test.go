@@ -22,23 +22,33 @@ func TestPulled(t *testing.T) {
 	runs := corev1.ContainerStatus{Name: toolsContainer, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}
 	for _, test := range []struct {
 		name     string
+		nodes    int32 // on one less the images are
 		statuses []corev1.ContainerStatus
 		phase    upgrade.OutcomePhase
 		message  string
 	}{
-		{"being made", []corev1.ContainerStatus{waits("kv", "ContainerCreating"), waits(toolsContainer, "ContainerCreating")}, upgrade.Underway, "pulled on 0 of 1 nodes"},
-		{"no image", []corev1.ContainerStatus{waits("kv", "ImagePullBackOff"), runs}, upgrade.Failed, "node n1: ImagePullBackOff: for kv"},
-		{"first error of a pull", []corev1.ContainerStatus{waits("kv", "ErrImagePull"), runs}, upgrade.Underway, "n1: ErrImagePull: for kv"},
-		{"own image not there yet", []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ErrImagePull")}, upgrade.Underway, "n1: ErrImagePull: for theseus"},
-		{"no own image", []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ImagePullBackOff")}, upgrade.Failed, "node n1: ImagePullBackOff: for theseus"},
+		{"all but one node", 3, []corev1.ContainerStatus{waits("kv", "ContainerCreating"), runs}, upgrade.Underway, "pulled on 2 of 3 nodes"},
+		{"not on the last node", 3, []corev1.ContainerStatus{waits("kv", "ImagePullBackOff"), runs}, upgrade.Failed, "node n1: ImagePullBackOff: for kv"},
+		{"being made", 1, []corev1.ContainerStatus{waits("kv", "ContainerCreating"), waits(toolsContainer, "ContainerCreating")}, upgrade.Underway, "pulled on 0 of 1 nodes"},
+		{"no image", 1, []corev1.ContainerStatus{waits("kv", "ImagePullBackOff"), runs}, upgrade.Failed, "node n1: ImagePullBackOff: for kv"},
+		{"first error of a pull", 1, []corev1.ContainerStatus{waits("kv", "ErrImagePull"), runs}, upgrade.Underway, "n1: ErrImagePull: for kv"},
+		{"own image not there yet", 1, []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ErrImagePull")}, upgrade.Underway, "n1: ErrImagePull: for theseus"},
+		{"no own image", 1, []corev1.ContainerStatus{waits("kv", "RunContainerError"), waits(toolsContainer, "ImagePullBackOff")}, upgrade.Failed, "node n1: ImagePullBackOff: for theseus"},
 	} {
 		labels := map[string]string{"a": "b"}
 		set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull"}, Spec: appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}},
-			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 1}}
+			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: test.nodes, NumberReady: test.nodes - 1}}
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull-1", Labels: labels}, Spec: corev1.PodSpec{NodeName: "n1"}, Status: corev1.PodStatus{ContainerStatuses: test.statuses}}
 		got, err := (&Platform{Live: fakeAPI(t, pod), Key: key}).pulled(t.Context(), set)
 		if err != nil || got.Phase != test.phase || !strings.Contains(got.Message, test.message) {
 			t.Errorf("%s: got %+v, %v; want %s and %q", test.name, got, err, test.phase, test.message)
+		}
+	}
+	for generation, want := range map[int64]upgrade.OutcomePhase{1: upgrade.Succeeded, 2: upgrade.Underway} { // what is ready may be pods of the one before
+		all := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull", Generation: generation}, Spec: appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{}},
+			Status: appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: 3, NumberReady: 3}}
+		if got, err := (&Platform{Live: fakeAPI(t), Key: key}).pulled(t.Context(), all); err != nil || got.Phase != want {
+			t.Errorf("on all nodes, generation %d: got %+v, %v; want %s", generation, got, err, want)
 		}
 	}
 }

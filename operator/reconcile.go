@@ -9,12 +9,15 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -56,8 +59,10 @@ type driver struct {
 	uid      types.UID
 	runner   *runner.Runner
 	platform *Platform
+	library  *Library
 	progress string    // what was waited for in the last pass
 	since    time.Time // when that began
+	wrote    string    // with which version the claims are marked, and in which attempt
 }
 
 // How soon the members of an attempt that waits are looked at again: soon after something happened, later and later while nothing does.
@@ -68,6 +73,17 @@ const (
 	lookNowAndThen = 10 * time.Second
 )
 
+// What failed is tried again later and later, from retrySoon up to retryLater: that an outage is over wakes nobody, and meanwhile an upgrade stands still. The
+// library's own limit is a quarter of an hour.
+const (
+	retrySoon  = 10 * time.Millisecond
+	retryLater = 15 * time.Second
+)
+
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](retrySoon, retryLater)
+}
+
 // maxPasses is how many passes one reconciliation makes at most, so that every Cluster gets its turn.
 const maxPasses = 50
 
@@ -76,12 +92,16 @@ func (r *Reconciler) SetupWithManager(m ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(m).
 		For(&v1alpha1.Cluster{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Owns(&appsv1.Deployment{}).
+		Owns(&batchv1.Job{}).                                                               // of runs
 		Watches(&appsv1.StatefulSet{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)). // by label, because adopted ones have no owner
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel)).
+		Watches(&corev1.Service{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel), builder.OnlyMetadata).
+		Watches(&policyv1.PodDisruptionBudget{}, handler.EnqueueRequestsFromMapFunc(clusterOfLabel), builder.OnlyMetadata,
+			builder.WithPredicates(predicate.GenerationChangedPredicate{})). // their status says what pods say
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(clusterOfBackup)).
 		Watches(&v1alpha1.Restore{}, handler.EnqueueRequestsFromMapFunc(clusterOfRestore)).
 		Watches(&v1alpha1.System{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfSystem)).
-		WithOptions(controller.Options{MaxConcurrentReconciles: 16}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 16, RateLimiter: retries()}).
 		Complete(r)
 }
 
@@ -123,7 +143,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if fresh(c) {
+	if concernsRestore(c) {
 		held, err := r.hold(ctx, req.NamespacedName)
 		if err != nil {
 			return reconcile.Result{}, err
@@ -133,15 +153,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		}
 	}
 	d := r.driverOf(req.NamespacedName, c.UID)
+	if err := d.foundWritten(ctx, r.API, c); err != nil {
+		return failed(ctx, err)
+	}
 	for range maxPasses {
 		p, err := d.runner.Step(ctx)
 		if err != nil {
 			return failed(ctx, err)
 		}
+		d.noteWrote(ctx, &p.Cluster.Status)
 		if p.ActError != nil {
 			log.FromContext(ctx).Info("act", "act", p.Act.Act, "member", p.Act.Member, "error", p.ActError.Error())
 		}
-		if p.Rest && p.Act == nil {
+		if over(p) {
 			return reconcile.Result{RequeueAfter: atRest(p)}, nil
 		}
 		if wait := !p.Again && (p.Act == nil || !p.Write || p.ActError != nil); wait {
@@ -151,13 +175,23 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{RequeueAfter: lookSoon}, nil
 }
 
-// atRest is when to look again although nothing is to be done: at a failed attempt now and then, because its cluster may heal, and at a workload
-// to be adopted, which may not be there yet; else not until something changes.
+// over says that nothing is left to do until something changes. A pass in which an attempt has begun to rest is followed by another one, whose look holds
+// Deployments back.
+func over(p runner.Pass) bool {
+	begun := p.Write && p.Situation == upgrade.Resting
+	return p.Rest && p.Act == nil && !begun
+}
+
+// atRest is when to look again although nothing is to be done: at a failed attempt now and then, because its cluster may heal, at a workload
+// to be adopted, which may not be there yet, and at what somebody goes on changing; else not until something changes.
 func atRest(p runner.Pass) time.Duration {
-	if len(p.Look.Blocked) > 0 {
+	if len(p.Look.Blocked) > 0 || len(p.Look.Changed) > 0 {
 		return lookNowAndThen
 	}
 	if a := p.Status.Attempt; a != nil && a.Phase == v1alpha1.PhasePaused && a.Failure != nil {
+		return lookNowAndThen
+	}
+	if p.Situation == upgrade.Refused && p.Status.Applied == nil { // maybe because of volumes, which nobody watches
 		return lookNowAndThen
 	}
 	return 0
@@ -169,7 +203,7 @@ func failed(ctx context.Context, err error) (reconcile.Result, error) {
 	switch {
 	case errors.As(err, new(*heldError)):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
-	case goneCluster(err):
+	case goneCluster(err), errors.Is(err, errLeaving):
 		return reconcile.Result{}, nil
 	case errors.Is(err, runner.ErrConflict):
 		return reconcile.Result{RequeueAfter: lookSoon}, nil
@@ -205,16 +239,19 @@ func (d *driver) patience(p runner.Pass) time.Duration {
 func (r *Reconciler) driverOf(key types.NamespacedName, uid types.UID) *driver {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d := r.drivers[key]; d != nil && d.uid == uid {
-		return d
+	if d := r.drivers[key]; d != nil {
+		if d.uid == uid {
+			return d
+		}
+		d.platform.Close() // of the one that had its name
 	}
 	if r.drivers == nil {
 		r.drivers = map[types.NamespacedName]*driver{}
 	}
 	library := &Library{API: r.API, Live: r.Live, Shipped: r.Shipped, Cluster: key}
-	state := &State{API: r.API, Live: r.Live, Key: key, See: library.see}
+	state := &State{API: r.API, Live: r.Live, Key: key, UID: uid, See: library.see}
 	platform := r.platformFor(key)
-	d := &driver{uid: uid, platform: platform}
+	d := &driver{uid: uid, platform: platform, library: library}
 	d.runner = &runner.Runner{Journal: state, Inbox: state, Platform: platform, Decider: upgrade.New(), Watch: r.tell,
 		Library: library}
 	r.drivers[key] = d

@@ -19,20 +19,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/backup"
+	"theseus.dev/runner"
 	"theseus.dev/system"
 )
 
-// A Restore fills the volumes of a Cluster before its first member starts: it makes the claims that the StatefulSet would make, and a Job for each
+// A Restore gets a backup into a new Cluster: as its System says by filling volumes, which is told here, or by writing into members (restore_load.go).
+//
+// It fills the volumes of a Cluster before its first member starts: it makes the claims that the StatefulSet would make, and a Job for each
 // that puts the data in. The claims carry a mark until all are filled. As long as there is such a Restore, or such a mark, the Cluster is held; that
 // is one condition in its status, written on the resource version, so that a driver that is about to begin meets a conflict.
 
 const (
-	// RestoreCommand is the hidden subcommand with which a Job fills the volume of a member.
+	// RestoreCommand is the hidden subcommand with which a Job fills the volume of a member, or writes into one that runs.
 	RestoreCommand   = "__restore-member"
 	restoreContainer = "restore"
 
@@ -53,8 +57,8 @@ type RestoreOrder struct {
 	Name   string               `json:"name"`
 	System v1alpha1.SystemRef   `json:"system"`
 	Spec   v1alpha1.ClusterSpec `json:"spec"`
-	// Volume is where the volume of the member is mounted.
-	Volume  string           `json:"volume"`
+	// Volume is where the volume of the member is mounted; empty where the member runs, and is written to.
+	Volume  string           `json:"volume,omitempty"`
 	Cluster string           `json:"cluster"`
 	Member  system.Member    `json:"member"`
 	All     []*system.Member `json:"all"`
@@ -73,7 +77,8 @@ type RestoreReconciler struct{ *Reconciler }
 func (r *RestoreReconciler) SetupWithManager(m ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(m).For(&v1alpha1.Restore{}).Owns(&batchv1.Job{}).
 		Watches(&v1alpha1.Backup{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
-		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).Complete(r)
+		Watches(&v1alpha1.Cluster{}, handler.EnqueueRequestsFromMapFunc(r.waiting)).
+		WithOptions(controller.Options{RateLimiter: retries()}).Complete(r)
 }
 
 func (r *RestoreReconciler) waiting(ctx context.Context, o client.Object) []reconcile.Request {
@@ -134,6 +139,17 @@ func (f *filling) step(ctx context.Context) error {
 	if err := f.find(ctx); err != nil {
 		return err
 	}
+	switch members := f.system.API().Restore.Into == v1alpha1.IntoMembers; {
+	case members:
+		return f.load(ctx)
+	case f.reserved():
+		return refusal{fmt.Errorf("system %s does not restore into members any more", f.system.Name())}
+	}
+	return f.fillAll(ctx)
+}
+
+// fillAll fills the volumes of all members, which have not started.
+func (f *filling) fillAll(ctx context.Context) error {
 	if err := f.claim(ctx); err != nil {
 		return err
 	}
@@ -170,7 +186,7 @@ func (f *filling) step(ctx context.Context) error {
 	if err := (&Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(f.cluster)}).Keep(ctx, f.system); err != nil {
 		return err
 	}
-	if err := f.begun(ctx, sum, len(members)); err != nil {
+	if err := f.begun(ctx, sum, f.filled(0, len(members))); err != nil {
 		return err
 	}
 	return f.fill(ctx, &t, members)
@@ -195,15 +211,15 @@ func (f *filling) unchanged(sum string) error {
 		f.cluster.Name)}
 }
 
-// begun writes down, before the first Job, for what it fills volumes and from what.
-func (f *filling) begun(ctx context.Context, sum string, members int) error {
+// begun writes down, before the first Job works, for what it restores and from what.
+func (f *filling) begun(ctx context.Context, sum, progress string) error {
 	st := &f.restore.Status
 	if st.Sum != "" {
 		return nil
 	}
 	now, taken := metav1.Now(), metav1.NewTime(f.name.Time.Truncate(time.Second))
 	st.Sum, st.Started, st.Name, st.Version, st.Taken = sum, &now, f.name.String(), f.name.From, &taken
-	if err := f.sayIf(ctx, true, metav1.ConditionTrue, "JobsCreated", f.filled(0, members)); err != nil {
+	if err := f.sayIf(ctx, true, metav1.ConditionTrue, "JobsCreated", progress); err != nil {
 		return err
 	}
 	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreStarted", "Restore", "%s into Cluster %s", st.Name, f.cluster.Name)
@@ -218,14 +234,15 @@ func (f *filling) filled(n, of int) string {
 func (f *filling) find(ctx context.Context) error {
 	x, c := f.restore, &v1alpha1.Cluster{}
 	err := f.Live.Get(ctx, types.NamespacedName{Namespace: x.Namespace, Name: x.Spec.Cluster}, c)
-	if apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err) && x.Status.ClusterUID != "":
+		return refusal{fmt.Errorf("the Cluster %s that it was for is gone", x.Spec.Cluster)}
+	case apierrors.IsNotFound(err):
 		return waits{fmt.Errorf("there is no Cluster %s yet: make it", x.Spec.Cluster)}
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
-	l := &Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(c)}
-	sys, err := l.Known(ctx, c.Spec.System)
+	sys, err := f.systemOf(ctx, c)
 	if err != nil {
 		return waits{fmt.Errorf("system %s of Cluster %s: %w", c.Spec.System, c.Name, err)}
 	}
@@ -246,6 +263,15 @@ func (f *filling) find(ctx context.Context) error {
 	f.cluster, f.system = c, sys
 	f.print = &blueprint{cluster: c, system: sys, component: component, spec: &c.Spec, version: c.Spec.Version}
 	return nil
+}
+
+// systemOf is the System that the members of a Cluster run on, or before there are any the one that it names.
+func (f *filling) systemOf(ctx context.Context, c *v1alpha1.Cluster) (*system.System, error) {
+	l := &Library{API: f.API, Live: f.Live, Shipped: f.Shipped, Cluster: client.ObjectKeyFromObject(c)}
+	if pinned := runner.References(&c.Status); len(pinned) > 0 {
+		return l.Pinned(ctx, pinned[0])
+	}
+	return l.Known(ctx, c.Spec.System)
 }
 
 // source finds the backup: in a Backup that has ended well, or as it is named. Its name says who wrote it, and when.
@@ -282,10 +308,15 @@ func (f *filling) stored(ctx context.Context) (*v1alpha1.BackupPlace, string, er
 }
 
 // mayRead waits where a later version wrote the data than the one that is to read it: the manifest of a cluster often says the version at which it
-// was made, and not the one that it was upgraded to.
+// was made, and not the one that it was upgraded to. For members that run it is too late.
 func (f *filling) mayRead(wrote string) error {
-	if v := f.cluster.Spec.Version; f.system.Compare(v, wrote) < 0 {
-		return waits{fmt.Errorf("%s wrote the backup, and Cluster %s is to run %s, which is older and need not be able to read it: set its spec.version to %s", wrote, f.cluster.Name, v, wrote)}
+	const older = "%s wrote the backup, and Cluster %s is to run %s, which is older and need not be able to read it"
+	c := f.cluster
+	if p := c.Status.Applied; p != nil && f.system.Compare(p.Spec.Version, wrote) < 0 {
+		return refusal{fmt.Errorf(older, wrote, c.Name, p.Spec.Version)}
+	}
+	if v := c.Spec.Version; c.Status.Applied == nil && f.system.Compare(v, wrote) < 0 {
+		return waits{fmt.Errorf(older+": set its spec.version to %s", wrote, c.Name, v, wrote)}
 	}
 	return nil
 }
@@ -325,10 +356,8 @@ func (f *filling) volume(ctx context.Context, like corev1.PersistentVolumeClaim,
 	switch {
 	case mark == string(f.restore.UID):
 		return nil
-	case have.DeletionTimestamp != nil:
-		return waits{fmt.Errorf("volume %s is being deleted", have.Name)}
-	case mark == "":
-		return refusal{fmt.Errorf("volume %s is there already and may hold data, and nothing is overwritten: delete it, or name another cluster", have.Name)}
+	case have.DeletionTimestamp != nil || mark == "":
+		return leftover(have)
 	}
 	if err := f.abandoned(ctx, mark); err != nil {
 		return err
@@ -336,6 +365,14 @@ func (f *filling) volume(ctx context.Context, like corev1.PersistentVolumeClaim,
 	before := have.DeepCopy()
 	have.Annotations[restoringAnnotation] = string(f.restore.UID)
 	return f.API.Patch(ctx, have, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+// leftover is why a Restore does not go on with a volume that was there before it: it goes, or may hold data.
+func leftover(claim *corev1.PersistentVolumeClaim) error {
+	if claim.DeletionTimestamp != nil {
+		return waits{fmt.Errorf("volume %s is being deleted", claim.Name)}
+	}
+	return refusal{fmt.Errorf("volume %s is there already and may hold data, and nothing is overwritten: delete it, or name another cluster", claim.Name)}
 }
 
 // abandoned says whether a Restore that began to fill a volume will not go on.
@@ -377,7 +414,7 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 		case err != nil:
 			return err
 		case !finished(job):
-			why, err := f.jobHindrance(ctx, job)
+			why, err := jobHindrance(ctx, f.Live, job)
 			if err := errors.Join(err, f.sustain(ctx, job, f.place, f.copyOwner(i))); err != nil {
 				return err
 			}
@@ -387,7 +424,7 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 			continue
 		}
 		if !succeeded(job) {
-			return f.broken(ctx, m, job)
+			return f.broken(ctx, m.Name, job)
 		}
 		filled = append(filled, m.Name)
 	}
@@ -395,16 +432,16 @@ func (f *filling) fill(ctx context.Context, t *corev1.PodTemplateSpec, members [
 }
 
 // broken says why a Job failed.
-func (f *filling) broken(ctx context.Context, m *system.Member, job *batchv1.Job) error {
-	message, how, err := f.messageOf(ctx, job, restoreContainer)
+func (f *filling) broken(ctx context.Context, member string, job *batchv1.Job) error {
+	message, how, err := messageOf(ctx, f.Live, job, restoreContainer)
 	if err != nil {
 		return err
 	}
 	r := RestoreResult{}
 	if json.Unmarshal([]byte(message), &r) == nil && r.Error != "" {
-		return refusal{fmt.Errorf("member %s: %s", m.Name, r.Error)}
+		return refusal{fmt.Errorf("member %s: %s", member, r.Error)}
 	}
-	return refusal{fmt.Errorf("member %s: %s", m.Name, joined(how, message))}
+	return refusal{fmt.Errorf("member %s: %s", member, joined(how, message))}
 }
 
 func (f *filling) jobName(ordinal int) string {
@@ -417,7 +454,7 @@ func (f *filling) copyOwner(ordinal int) types.UID {
 
 func (f *filling) begin(ctx context.Context, t *corev1.PodTemplateSpec, ordinal int, members []*system.Member) error {
 	m := members[ordinal]
-	pod, command := f.inMembersImage(t, f.system, RestoreCommand)
+	pod, command := inMembersImage(f.Image, t, f.system, RestoreCommand)
 	pod.Volumes = append(pod.Volumes, corev1.Volume{Name: dataVolume, VolumeSource: corev1.VolumeSource{
 		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: claimName(m.Name)}}})
 	pod.Containers[0].VolumeMounts = append(pod.Containers[0].VolumeMounts, corev1.VolumeMount{Name: dataVolume, MountPath: dataMount})
@@ -466,13 +503,19 @@ func (f *filling) finish(ctx context.Context) error {
 			return err
 		}
 	}
+	return f.finished(ctx, "Filled", "the volumes of Cluster "+f.cluster.Name)
+}
+
+// finished ends well, and says which data is where.
+func (f *filling) finished(ctx context.Context, reason, where string) error {
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
-	f.condition(v1alpha1.ConditionFinished, metav1.ConditionTrue, "Filled", f.report(now.Time))
+	report := f.report(where, now.Time)
+	f.condition(v1alpha1.ConditionFinished, metav1.ConditionTrue, reason, report)
 	if err := f.write(ctx); err != nil {
 		return err
 	}
-	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreFinished", "Restore", "%s", f.report(now.Time))
+	f.Events.Eventf(f.restore, nil, corev1.EventTypeNormal, "RestoreFinished", "Restore", "%s", report)
 	return nil
 }
 
@@ -485,9 +528,9 @@ func (f *filling) write(ctx context.Context) error {
 }
 
 // report says what is in the data, and what may be missing.
-func (f *filling) report(now time.Time) string {
+func (f *filling) report(where string, now time.Time) string {
 	st := &f.restore.Status
-	text := fmt.Sprintf("the volumes of Cluster %s have the data of %s", f.cluster.Name, st.Name)
+	text := fmt.Sprintf("%s have the data of %s", where, st.Name)
 	text += fmt.Sprintf(", taken at %s; it is %s old, and what was written later and acknowledged may be missing", st.Taken.UTC().Format(time.RFC3339), now.Sub(st.Taken.Time).Round(time.Second))
 	if st.Version != f.cluster.Spec.Version {
 		text += fmt.Sprintf("; %s wrote it, and the Cluster runs %s", st.Version, f.cluster.Spec.Version)
@@ -496,6 +539,14 @@ func (f *filling) report(now time.Time) string {
 }
 
 func (f *filling) end(ctx context.Context, why error) error {
+	if f.restore.Status.ClusterUID != "" {
+		if err := f.stop(ctx); err != nil {
+			return err
+		}
+	}
+	if f.reserved() {
+		why = fmt.Errorf("the data of Cluster %s is not complete: delete it with its volumes, and make it and a Restore anew; %w", f.cluster.Name, why)
+	}
 	now := metav1.Now()
 	f.restore.Status.Finished = &now
 	f.condition(v1alpha1.ConditionFailed, metav1.ConditionTrue, "Failed", why.Error())

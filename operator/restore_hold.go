@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -25,6 +24,9 @@ type holding struct {
 // held says why a Cluster that never had members must not start: a Restore is to fill its volumes, or one left them half filled. One that failed holds
 // it too, until it is deleted or another one succeeds: an empty cluster is not what was asked for.
 func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (holding, error) {
+	if c.Status.Loading != nil {
+		return holding{}, nil // the Restore waits for it to start
+	}
 	restores := &v1alpha1.RestoreList{}
 	if err := r.Live.List(ctx, restores, client.InNamespace(c.Namespace)); err != nil {
 		return holding{}, err
@@ -32,13 +34,13 @@ func (r *Reconciler) held(ctx context.Context, c *v1alpha1.Cluster) (holding, er
 	if x := awaited(restores.Items, c.Name); x != nil {
 		return heldBy(x), nil
 	}
-	claims := &corev1.PersistentVolumeClaimList{}
-	if err := r.Live.List(ctx, claims, client.InNamespace(c.Namespace), client.MatchingLabels{clusterLabel: c.Name}); err != nil {
+	claims, err := claimsOf(ctx, r.Live, client.ObjectKeyFromObject(c))
+	if err != nil {
 		return holding{}, err
 	}
-	for i := range claims.Items {
-		if HalfFilled(&claims.Items[i]) {
-			return holding{fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims.Items[i].Name), true}, nil
+	for i := range claims {
+		if HalfFilled(&claims[i]) {
+			return holding{fmt.Sprintf("volume %s was left by a Restore that did not end; make another one, or delete the volume", claims[i].Name), true}, nil
 		}
 	}
 	return holding{}, nil
@@ -69,11 +71,18 @@ func awaited(list []v1alpha1.Restore, cluster string) *v1alpha1.Restore {
 	return failed
 }
 
-// hold writes down why a Cluster does not start, or that nothing holds it any more. The write is conditional on what was read.
+// concernsRestore says that a Restore may have to do with a Cluster: it has no members yet, or is written into.
+func concernsRestore(c *v1alpha1.Cluster) bool { return fresh(c) || c.Status.Loading != nil }
+
+// hold writes down why a Cluster does not start, or that nothing holds it any more, and how a Restore into its members ended. The write is conditional on
+// what was read.
 func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held bool, err error) {
 	c := &v1alpha1.Cluster{}
-	if err := r.Live.Get(ctx, key, c); err != nil || !fresh(c) {
+	if err := r.Live.Get(ctx, key, c); err != nil || !concernsRestore(c) {
 		return false, client.IgnoreNotFound(err)
+	}
+	if c.Status.Loading != nil {
+		return false, r.noteLoaded(ctx, c)
 	}
 	h, err := r.held(ctx, c)
 	if err != nil {
@@ -83,6 +92,31 @@ func (r *Reconciler) hold(ctx context.Context, key types.NamespacedName) (held b
 		err = r.API.Status().Update(ctx, c)
 	}
 	return h.why != "", err
+}
+
+// noteLoaded writes down how the Restore into the members of a Cluster ended. One that is gone before it wrote anything leaves a Cluster like any other.
+func (r *Reconciler) noteLoaded(ctx context.Context, c *v1alpha1.Cluster) error {
+	l, x := c.Status.Loading, &v1alpha1.Restore{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: c.Namespace, Name: l.Restore}, x)
+	if client.IgnoreNotFound(err) != nil {
+		return err
+	}
+	gone := err != nil || x.UID != l.UID
+	failed := meta.FindStatusCondition(x.Status.Conditions, v1alpha1.ConditionFailed)
+	switch {
+	case gone && l.Begun == nil, !gone && meta.IsStatusConditionTrue(x.Status.Conditions, v1alpha1.ConditionFinished):
+		c.Status.Loading = nil
+		setHeld(c, holding{}) // with the note goes what let it be driven all the same
+	case l.Failed != "":
+		return nil
+	case gone:
+		l.Failed = fmt.Sprintf("Restore %s is gone before it said how it went, and the data of Cluster %s may not be complete: delete it with its volumes, and make it and a Restore anew", l.Restore, c.Name)
+	case failed != nil && failed.Status == metav1.ConditionTrue:
+		l.Failed = bounded(fmt.Sprintf("Restore %s failed: %s", l.Restore, failed.Message))
+	default:
+		return nil
+	}
+	return r.API.Status().Update(ctx, c)
 }
 
 // setHeld writes into a status why its Cluster does not start, with what the core says of one that it drives, and says whether that is another than before.
@@ -122,7 +156,7 @@ func (e *heldError) Error() string { return e.message }
 
 // refuseHeld keeps a driver from beginning with a Cluster that is held.
 func refuseHeld(c *v1alpha1.Cluster) error {
-	if held := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionRestoring); held != nil && held.Status == metav1.ConditionTrue {
+	if held := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionRestoring); held != nil && held.Status == metav1.ConditionTrue && c.Status.Loading == nil {
 		return &heldError{held.Message}
 	}
 	return nil

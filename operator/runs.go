@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -22,28 +23,32 @@ import (
 	"theseus.dev/upgrade"
 )
 
-// Runs are done by this process. Before one is begun its id is claimed in a ConfigMap of the Cluster, by a write that only one can win;
-// how it ended is written there too. A claim of a process that is gone, without an end, is an unknown outcome.
+// Runs are done by this process, or by Jobs (run_job.go). Before one is begun its id is claimed in a ConfigMap of the Cluster, by a write that only one
+// can win; how it ended is written there too. A claim of a process that is gone, without an end, is an unknown outcome.
 
 // claim is what the ConfigMap says of one run.
 type claim struct {
 	Owner string `json:"owner"`
+	// Cluster for which it is, of those that had its name.
+	Cluster types.UID `json:"cluster,omitempty"`
+	// Job that does it, if one does.
+	Job types.UID `json:"job,omitempty"`
 	// Outcome is empty until it has ended: succeeded, failed or unknown.
 	Outcome string `json:"outcome,omitempty"`
 	Message string `json:"message,omitempty"`
 }
 
-// Runs are the runs of this process, whichever Platform began them. The zero value is ready to use.
+// Runs are the runs of this process by Cluster, whichever Platform began them. The zero value is ready to use.
 type Runs struct {
 	mu   sync.Mutex
-	ends map[types.NamespacedName]map[int64]upgrade.Outcome
+	ends map[types.UID]map[int64]upgrade.Outcome
 }
 
-func (r *Runs) note(cluster types.NamespacedName, id int64, o upgrade.Outcome) {
+func (r *Runs) note(cluster types.UID, id int64, o upgrade.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.ends == nil {
-		r.ends = map[types.NamespacedName]map[int64]upgrade.Outcome{}
+		r.ends = map[types.UID]map[int64]upgrade.Outcome{}
 	}
 	if r.ends[cluster] == nil {
 		r.ends[cluster] = map[int64]upgrade.Outcome{}
@@ -51,18 +56,24 @@ func (r *Runs) note(cluster types.NamespacedName, id int64, o upgrade.Outcome) {
 	r.ends[cluster][id] = o
 }
 
-func (r *Runs) of(cluster types.NamespacedName, id int64) (upgrade.Outcome, bool) {
+// of are the runs of a Cluster whose ends are not written down. Who only looks has none.
+func (r *Runs) of(cluster types.UID) map[int64]upgrade.Outcome {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	o, ok := r.ends[cluster][id]
-	return o, ok
+	return maps.Clone(r.ends[cluster])
 }
 
 // forget lets go of a run whose end is written down.
-func (r *Runs) forget(cluster types.NamespacedName, id int64) {
+func (r *Runs) forget(cluster types.UID, id int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.ends[cluster], id)
+	if len(r.ends[cluster]) == 0 {
+		delete(r.ends, cluster)
+	}
 }
 
 // keptRuns is how many runs are kept; those that a step refers to are kept in any case.
@@ -87,14 +98,25 @@ func (p *Platform) run(ctx context.Context, s runner.Scene, i v1alpha1.Intent) e
 			return err
 		}
 	}
-	won, err := p.claimRun(ctx, s.Cluster, i.ID)
+	if action.Job != nil {
+		return p.beginJob(ctx, s, i, action)
+	}
+	mine := claim{Owner: p.Identity, Cluster: s.Cluster.UID}
+	won, err := p.claimRun(ctx, s.Cluster, i.ID, mine)
 	if err != nil || !won {
 		return err
 	}
-	p.Runs.note(p.Key, i.ID, upgrade.Outcome{Phase: upgrade.Underway})
-	target, err := p.targetOf(s, i)
-	asker := p.askerFor(s)
-	go p.fly(context.WithoutCancel(ctx), i.ID, func(ctx context.Context) error {
+	p.Runs.note(s.Cluster.UID, i.ID, upgrade.Outcome{Phase: upgrade.Underway})
+	sc, err := p.scopeOf(s, i)
+	target := ask.Target{}
+	if err == nil {
+		target = p.target(sc, true)
+	}
+	asker, where := p.askerFor(s), p.rooms[i.Member]
+	go p.fly(context.WithoutCancel(ctx), i.ID, mine, func(ctx context.Context) error {
+		if err == nil {
+			err = p.same(ctx, where) // another pod may have its address by now
+		}
 		if err != nil {
 			return &ask.Failed{Err: err}
 		}
@@ -104,8 +126,8 @@ func (p *Platform) run(ctx context.Context, s runner.Scene, i v1alpha1.Intent) e
 	return nil
 }
 
-// targetOf is the member that an action is done to, as the last look showed it.
-func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, error) {
+// scopeOf has the member that an action is done to, as the last look showed it.
+func (p *Platform) scopeOf(s runner.Scene, i v1alpha1.Intent) (*system.Scope, error) {
 	var all []*system.Member
 	for _, m := range p.seen {
 		if m.Component == i.Component {
@@ -115,16 +137,16 @@ func (p *Platform) targetOf(s runner.Scene, i v1alpha1.Intent) (ask.Target, erro
 	slices.SortFunc(all, func(a, b *system.Member) int { return a.Ordinal - b.Ordinal })
 	sc := &system.Scope{Cluster: p.Key.Name, Version: i.Version, From: i.From, Options: s.System.Options(&s.Cluster.Spec), M: p.seen[i.Member], All: all}
 	if sc.M == nil {
-		return ask.Target{}, fmt.Errorf("member %s was not seen", i.Member)
+		return nil, fmt.Errorf("member %s was not seen", i.Member)
 	}
 	if sc.To = p.seen[i.To]; sc.To == nil && i.To != "" {
-		return ask.Target{}, fmt.Errorf("member %s was not seen", i.To)
+		return nil, fmt.Errorf("member %s was not seen", i.To)
 	}
-	return p.target(sc, true), nil
+	return sc, nil
 }
 
 // fly does a run and writes down how it ended.
-func (p *Platform) fly(ctx context.Context, id int64, do func(context.Context) error) {
+func (p *Platform) fly(ctx context.Context, id int64, mine claim, do func(context.Context) error) {
 	err := do(ctx)
 	o := upgrade.Outcome{Phase: upgrade.Succeeded}
 	switch {
@@ -134,34 +156,40 @@ func (p *Platform) fly(ctx context.Context, id int64, do func(context.Context) e
 	default:
 		o = upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: err.Error()}
 	}
-	p.Runs.note(p.Key, id, o)
+	p.Runs.note(mine.Cluster, id, o)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	p.recordRun(ctx, id, claim{Owner: p.Identity, Outcome: o.Phase.String(), Message: o.Message})
+	p.recordRun(ctx, id, mine, o)
 }
 
-// claimRun says whether this process is the one that does the run. Nobody claims an id twice.
-func (p *Platform) claimRun(ctx context.Context, c *v1alpha1.Cluster, id int64) (won bool, err error) {
+// claimRun says whether this process is the one that begins the run. Nobody claims an id twice.
+func (p *Platform) claimRun(ctx context.Context, c *v1alpha1.Cluster, id int64, mine claim) (won bool, err error) {
 	err = p.changeRuns(ctx, c, func(claims map[string]string) bool {
 		_, taken := claims[strconv.FormatInt(id, 10)]
 		if won = !taken; won {
 			forgetRuns(claims, id, c.Status.Attempt)
-			claims[strconv.FormatInt(id, 10)] = encode(claim{Owner: p.Identity})
+			claims[strconv.FormatInt(id, 10)] = encode(mine)
 		}
 		return won
 	})
 	return won && err == nil, err
 }
 
-// recordRun keeps trying, because nobody else knows how the run ended; until it is written this process remembers it.
-func (p *Platform) recordRun(ctx context.Context, id int64, end claim) {
+// recordRun keeps trying, because nobody else knows how the run ended; until it is written this process remembers it. Where the claim is not there any
+// more, or is of another Cluster of this name, nobody asks.
+func (p *Platform) recordRun(ctx context.Context, id int64, mine claim, o upgrade.Outcome) {
+	key, end := strconv.FormatInt(id, 10), mine
+	end.Outcome, end.Message = o.Phase.String(), o.Message
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := p.changeRuns(ctx, nil, func(claims map[string]string) bool {
-			claims[strconv.FormatInt(id, 10)] = encode(end)
+			if claims[key] != encode(mine) {
+				return false
+			}
+			claims[key] = encode(end)
 			return true
 		})
 		if err == nil || apierrors.IsNotFound(err) {
-			p.Runs.forget(p.Key, id)
+			p.Runs.forget(mine.Cluster, id)
 			return
 		}
 		select {
@@ -246,6 +274,7 @@ func ownerOf(c *v1alpha1.Cluster) metav1.OwnerReference {
 
 // runOutcomes are the outcomes of all runs that were claimed.
 func (p *Platform) runOutcomes(ctx context.Context, s runner.Scene) (map[int64]upgrade.Outcome, error) {
+	flying := p.Runs.of(s.Cluster.UID) // before the read: one whose end is written behind it is in here still
 	m := &corev1.ConfigMap{}
 	if err := p.Live.Get(ctx, p.runsKey(), m); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -262,23 +291,31 @@ func (p *Platform) runOutcomes(ctx context.Context, s runner.Scene) (map[int64]u
 		if err != nil {
 			continue
 		}
-		out[id] = p.outcomeOf(id, text)
+		if out[id], err = p.outcomeOf(ctx, s, id, text, flying); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }
 
-func (p *Platform) outcomeOf(id int64, text string) upgrade.Outcome {
-	c := claim{}
+// claimIn reads a claim. Of a run whose claim cannot be read nobody knows how it ended.
+func claimIn(text string) (c claim) {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
-		return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: "its record cannot be read: " + err.Error()}
+		return claim{Outcome: upgrade.OutcomeUnknown.String(), Message: "its record cannot be read: " + err.Error()}
 	}
-	for _, phase := range []upgrade.OutcomePhase{upgrade.Succeeded, upgrade.Failed, upgrade.OutcomeUnknown} {
-		if c.Outcome == phase.String() {
-			return upgrade.Outcome{Phase: phase, Message: c.Message}
-		}
+	return c
+}
+
+func (p *Platform) outcomeOf(ctx context.Context, s runner.Scene, id int64, text string, flying map[int64]upgrade.Outcome) (upgrade.Outcome, error) {
+	c := claimIn(text)
+	if phase, ended := upgrade.Ended(c.Outcome); ended {
+		return upgrade.Outcome{Phase: phase, Message: c.Message}, nil
 	}
-	if o, ok := p.Runs.of(p.Key, id); ok && c.Owner == p.Identity {
-		return o
+	if c.Job != "" {
+		return p.followJob(ctx, s, id, c)
 	}
-	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: c.Owner + " began it and ended before it said how it went"}
+	if o, ok := flying[id]; ok && c.Owner == p.Identity {
+		return o, nil
+	}
+	return upgrade.Outcome{Phase: upgrade.OutcomeUnknown, Message: c.Owner + " began it and ended before it said how it went"}, nil
 }

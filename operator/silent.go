@@ -130,20 +130,20 @@ func replicaFailure(d *appsv1.Deployment) string {
 }
 
 // jobHindrance is what keeps the pod of a Job that has not ended from running; empty where that is nothing but time.
-func (r *Reconciler) jobHindrance(ctx context.Context, job *batchv1.Job) (string, error) {
+func jobHindrance(ctx context.Context, live client.Reader, job *batchv1.Job) (string, error) {
 	pods := &corev1.PodList{}
-	if err := r.Live.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+	if err := live.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
 		return "", err
 	}
 	now := time.Now()
 	for i := range pods.Items {
 		if pod := &pods.Items[i]; pod.Status.Phase == corev1.PodPending {
 			why, _ := Hindrance(pod)
-			return cmp.Or(why, stuck(ctx, r.Live, pod, now)), nil
+			return cmp.Or(why, stuck(ctx, live, pod, now)), nil
 		}
 	}
 	if len(pods.Items) > 0 {
 		return "", nil
 	}
-	return unmade(ctx, r.Live, job.Namespace, job.UID, now), nil
+	return unmade(ctx, live, job.Namespace, job.UID, now), nil
 }

@@ -153,10 +153,25 @@ func TestPending(t *testing.T) {
 		"init container copy: CrashLoopBackOff: exit code 3": {
 			InitContainerStatuses: []corev1.ContainerStatus{{Name: "copy", State: waits("CrashLoopBackOff", "back-off 10s restarting"), LastTerminationState: ended}},
 			ContainerStatuses:     []corev1.ContainerStatus{{State: waits("PodInitializing", "")}}},
+		`RunContainerError: exit code 128 (StartError): exec: "kv": not found`: {ContainerStatuses: []corev1.ContainerStatus{{State: waits("RunContainerError", "failed to start"),
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 128, Reason: "StartError", Message: `exec: "kv": not found`}}}}},
 		"init container copy: exit code 3": {InitContainerStatuses: []corev1.ContainerStatus{{Name: "copy", State: ended}}},
 	} {
 		if got := pending(&corev1.Pod{Status: status}); got != want {
 			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// TestSaid: the kubelet's own words about a log are not what a member wrote.
+func TestSaid(t *testing.T) {
+	for log, want := range map[string]string{
+		"panic: no\nexit status 2\n":                                  "panic: no\nexit status 2",
+		"unable to retrieve container logs for containerd://0123abcd": "",
+		"a\nunable to retrieve container logs for x":                  "a\nunable to retrieve container logs for x",
+	} {
+		if got := said(strings.NewReader(log)); got != want {
+			t.Errorf("%q: got %q, want %q", log, got, want)
 		}
 	}
 }
@@ -209,7 +224,7 @@ func TestJobHindrance(t *testing.T) {
 		{"it is being made", nil, ""},
 	} {
 		api := withEvents(t, test.objects...)
-		got, err := (&Reconciler{API: api, Live: api}).jobHindrance(t.Context(), job)
+		got, err := jobHindrance(t.Context(), api, job)
 		if err != nil || !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
 			t.Errorf("%s: got %q, %v; want %q", test.name, got, err, test.want)
 		}

@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,6 +33,8 @@ type State struct {
 	API  client.Client
 	Live client.Reader
 	Key  types.NamespacedName
+	// UID, if set, is that of the Cluster: another one of its name is a conflict.
+	UID types.UID
 	// See, if set, fills in what adopted workloads say. Nothing of it is written to the object's spec.
 	See func(context.Context, *v1alpha1.Cluster) error
 
@@ -67,6 +70,9 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Cluster, error) {
 	if err := s.Live.Get(ctx, s.Key, c); err != nil {
 		return nil, err
 	}
+	if s.UID != "" && c.UID != s.UID {
+		return nil, fmt.Errorf("cluster %s is another one of this name by now: %w", s.Key, runner.ErrConflict)
+	}
 	if c.Status.Journal > v1alpha1.JournalVersion {
 		return nil, &NewerError{s.Key, c.Status.Journal, v1alpha1.JournalVersion}
 	}
@@ -81,7 +87,7 @@ func (s *State) Read(ctx context.Context) (*v1alpha1.Cluster, error) { return s.
 func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	c, err := s.get(ctx)
 	if err == nil {
-		err = refuseHeld(c)
+		err = cmp.Or(refuseLeaving(c), refuseHeld(c))
 	}
 	if err != nil {
 		return nil, "", err
@@ -93,6 +99,16 @@ func (s *State) Load(ctx context.Context) (*v1alpha1.Cluster, string, error) {
 	}
 	s.loaded = wishOf(s.last)
 	return c, mark(&c.Status), nil
+}
+
+// errLeaving is that of a pass over a Cluster that is being deleted: what goes with it is not made again.
+var errLeaving = errors.New("the Cluster is being deleted")
+
+func refuseLeaving(c *v1alpha1.Cluster) error {
+	if c.DeletionTimestamp != nil {
+		return errLeaving
+	}
+	return nil
 }
 
 func mark(status *v1alpha1.ClusterStatus) string {

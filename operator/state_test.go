@@ -42,3 +42,24 @@ func TestIntentAfterEdit(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherOfTheName: who drives a Cluster does not go on with one that was made anew with its name, of which it knows nothing.
+func TestAnotherOfTheName(t *testing.T) {
+	api := fakeAPI(t)
+	now := &v1alpha1.Cluster{}
+	fatal(t, api.Get(t.Context(), key, now))
+	if _, _, err := (&State{API: api, Live: api, Key: key, UID: now.UID}).Load(t.Context()); err != nil {
+		t.Errorf("the same: %v", err)
+	}
+	if _, _, err := (&State{API: api, Live: api, Key: key, UID: "former"}).Load(t.Context()); !errors.Is(err, runner.ErrConflict) {
+		t.Errorf("another one: got %v, want a conflict", err)
+	}
+	r := &Reconciler{API: api, Live: api, Shipped: shipped}
+	former := r.driverOf(key, "former")
+	if _, err := former.runner.Step(t.Context()); !errors.Is(err, runner.ErrConflict) {
+		t.Errorf("a pass of the former one's driver: got %v, want a conflict", err)
+	}
+	if r.driverOf(key, now.UID) == former {
+		t.Error("another one has the same driver")
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -58,12 +57,12 @@ func (p *Platform) volumesKey() types.NamespacedName {
 // volumesOf are looked at where it matters: in a hop that makes those of a component anew, and as long as its pods are held at first.
 func (p *Platform) volumesOf(ctx context.Context, c *v1alpha1.Cluster) (volumes, error) {
 	v := volumes{claims: map[string]types.UID{}, renewals: map[string]renewal{}}
-	claims := &corev1.PersistentVolumeClaimList{}
-	if err := p.Live.List(ctx, claims, client.InNamespace(p.Key.Namespace), client.MatchingLabels{clusterLabel: p.Key.Name}); err != nil {
-		return v, fmt.Errorf("list claims: %w", err)
+	claims, err := claimsOf(ctx, p.Live, p.Key)
+	if err != nil {
+		return v, err
 	}
-	for i := range claims.Items {
-		v.claims[claims.Items[i].Name] = claims.Items[i].UID
+	for i := range claims {
+		v.claims[claims[i].Name] = claims[i].UID
 	}
 	m := &corev1.ConfigMap{}
 	if err := p.Live.Get(ctx, p.volumesKey(), m); err != nil {
@@ -149,13 +148,9 @@ func (p *Platform) makeClaim(ctx context.Context, i v1alpha1.Intent) error {
 		if t.Name != dataVolume {
 			continue
 		}
-		labels := maps.Clone(t.Labels)
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		maps.Copy(labels, w.Spec.Selector.MatchLabels)
 		err := p.API.Create(ctx, &corev1.PersistentVolumeClaim{Spec: *t.Spec.DeepCopy(),
-			ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: claimName(i.Member), Labels: labels, Annotations: t.Annotations}})
+			ObjectMeta: metav1.ObjectMeta{Namespace: p.Key.Namespace, Name: claimName(i.Member), Labels: merged(t.Labels, w.Spec.Selector.MatchLabels),
+				Annotations: merged(t.Annotations, map[string]string{wroteAnnotation: i.Version})}}) // who starts on it writes to it first
 		if apierrors.IsAlreadyExists(err) { // the workload's controller made it
 			return nil
 		}

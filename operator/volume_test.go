@@ -85,7 +85,7 @@ func renewWithDeath(t *testing.T, dies int, before bool) (writes int) {
 	m := newMortal(fakeAPI(t, pod, old, set), dies, before)
 	sys := standin(t)
 	s := scene(sys, 0, v1alpha1.PhaseRunning)
-	i := v1alpha1.Intent{Act: v1alpha1.ActRenew, Component: "standin", Member: pod.Name, Name: "new.1"}
+	i := v1alpha1.Intent{Act: v1alpha1.ActRenew, Component: "standin", Member: pod.Name, Name: "new.1", Version: "1.1.0"}
 	for range 20 {
 		p := &Platform{API: m, Live: m, Key: key} // one that knows nothing of the one before
 		free, err := renewPass(t.Context(), p, s.Cluster, i)
@@ -100,8 +100,8 @@ func renewWithDeath(t *testing.T, dies int, before bool) (writes int) {
 	if err := errors.Join(m.Get(t.Context(), client.ObjectKeyFromObject(old), claim), m.Get(t.Context(), client.ObjectKeyFromObject(pod), have)); err != nil {
 		t.Fatalf("killed at write %d: %v", dies, err)
 	}
-	if claim.UID == "old" || held(have) || len(m.deleted) != 1 || m.deleted[0] != "old" || claim.Labels[clusterLabel] != "kv" {
-		t.Errorf("killed at write %d: the claim is %s with labels %v, the pod is held: %v, deleted were %v", dies, claim.UID, claim.Labels, held(have), m.deleted)
+	if claim.UID == "old" || held(have) || len(m.deleted) != 1 || m.deleted[0] != "old" || claim.Labels[clusterLabel] != "kv" || claim.Annotations[wroteAnnotation] != "1.1.0" {
+		t.Errorf("killed at write %d: the claim is %s with labels %v and annotations %v, the pod is held: %v, deleted were %v", dies, claim.UID, claim.Labels, claim.Annotations, held(have), m.deleted)
 	}
 	return m.writes
 }

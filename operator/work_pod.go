@@ -38,27 +38,27 @@ const (
 	keyFolder    = "/theseus-key"
 )
 
-// work is one Job of a Backup or of a Restore.
+// work is one Job of a Backup, of a Restore, or of a run.
 type work struct {
 	name, container string
 	labels          map[string]string
 	owner           metav1.OwnerReference
 	command         []string
 	order           any
-	place           *v1alpha1.BackupPlace
+	place           *v1alpha1.BackupPlace // nil: it stores nothing
 	// uid of the object for which the Job works, for the copy of a secret.
 	uid types.UID
 	// tries after the first one.
 	tries int32
 }
 
-// inMembersImage is a pod in the image of the members, into which this program is brought: the System's own programs are there.
-func (r *Reconciler) inMembersImage(t *corev1.PodTemplateSpec, sys *system.System, command string) (corev1.PodSpec, []string) {
+// inMembersImage is a pod in the image of the members, into which this program is brought from its own: the System's programs are there.
+func inMembersImage(own string, t *corev1.PodTemplateSpec, sys *system.System, command string) (corev1.PodSpec, []string) {
 	main := t.Spec.Containers[0]
 	volumes, mounts := filesOf(t)
 	return corev1.PodSpec{
 		ImagePullSecrets: t.Spec.ImagePullSecrets, Tolerations: t.Spec.Tolerations, NodeSelector: t.Spec.NodeSelector,
-		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(r.Image)},
+		SecurityContext: t.Spec.SecurityContext, InitContainers: []corev1.Container{toolsFrom(own)},
 		Volumes: append(volumes, emptyDir(toolsVolume), emptyDir(workVolume), corev1.Volume{Name: systemVolume, VolumeSource: corev1.VolumeSource{
 			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: systemObjectName(sys.Hash())}}}}),
 		Containers: []corev1.Container{{Image: main.Image, ImagePullPolicy: main.ImagePullPolicy, SecurityContext: main.SecurityContext,
@@ -108,8 +108,26 @@ func jobOf(namespace string, pod corev1.PodSpec, w work) (*batchv1.Job, error) {
 	}, nil
 }
 
+// A Job that must not be done twice is made suspended, noted somewhere else, and then let go: it never runs unnoted, and one that was noted and is gone may
+// have run.
+func suspend(job *batchv1.Job) {
+	yes := true
+	job.Spec.Suspend = &yes
+}
+
+func suspended(job *batchv1.Job) bool { return job.Spec.Suspend != nil && *job.Spec.Suspend }
+
+func letGo(ctx context.Context, api client.Client, job *batchv1.Job) error {
+	before, no := job.DeepCopy(), false
+	job.Spec.Suspend = &no
+	return api.Patch(ctx, job, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
 // mountPlace gives a pod the volume and the key of a place.
 func mountPlace(pod *corev1.PodSpec, namespace string, place *v1alpha1.BackupPlace, uid types.UID) error {
+	if place == nil {
+		return nil
+	}
 	c := &pod.Containers[0]
 	if place.Claim != "" {
 		u, err := url.Parse(place.URL)
@@ -237,7 +255,12 @@ func (r *Reconciler) dismiss(ctx context.Context, job *batchv1.Job) error {
 	if !copied {
 		return nil
 	}
-	return client.IgnoreNotFound(r.API.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID}))
+	return deleteJob(ctx, r.API, job)
+}
+
+// deleteJob deletes this Job and no other one of its name. Its pod is told to end.
+func deleteJob(ctx context.Context, api client.Client, job *batchv1.Job) error {
+	return client.IgnoreNotFound(api.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground), client.Preconditions{UID: &job.UID}))
 }
 
 // ownedBy is the reference to the Backup or the Restore that a Job works for.
@@ -247,9 +270,9 @@ func ownedBy(kind string, o client.Object) metav1.OwnerReference {
 }
 
 // messageOf is what the container of a Job said at its end, and how it ended.
-func (r *Reconciler) messageOf(ctx context.Context, job *batchv1.Job, container string) (message, how string, err error) {
+func messageOf(ctx context.Context, live client.Reader, job *batchv1.Job, container string) (message, how string, err error) {
 	pods := &corev1.PodList{}
-	if err := r.Live.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
+	if err := live.List(ctx, pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}); err != nil {
 		return "", "", err
 	}
 	slices.SortFunc(pods.Items, func(a, b corev1.Pod) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })

@@ -32,11 +32,8 @@ func (p *Platform) configure(ctx context.Context, b *blueprint) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range []client.Object{b.headless(), b.clientService(), b.budget()} {
-		if o == nil {
-			continue
-		}
-		if err := p.ensure(ctx, o); err != nil {
+	for _, o := range b.beside() {
+		if err := p.ensure(ctx, b.cluster, o); err != nil {
 			return fmt.Errorf("apply %T %s: %w", o, o.GetName(), err)
 		}
 	}
@@ -44,7 +41,12 @@ func (p *Platform) configure(ctx context.Context, b *blueprint) error {
 	if err != nil {
 		return err
 	}
-	return p.applyWorkload(ctx, want)
+	return p.applyWorkload(ctx, b.cluster, want)
+}
+
+// beside are the objects of a component that do not make its pods.
+func (b *blueprint) beside() []client.Object {
+	return []client.Object{b.headless(), b.clientService(), b.budget()}
 }
 
 func (b *blueprint) meta(name string) metav1.ObjectMeta {
@@ -155,24 +157,29 @@ func ours(have, want client.Object) error {
 	if o := metav1.GetControllerOf(have); o != nil && o.UID == wanted.UID {
 		return nil
 	}
-	return &ForeignError{fmt.Sprintf("%T", have)[len("*v1."):], have.GetName(), wanted.Name}
+	return &ForeignError{kindOf(have), have.GetName(), wanted.Name}
 }
 
+func kindOf(o client.Object) string { return fmt.Sprintf("%T", o)[len("*v1."):] }
+
 // ensure makes an object, and makes it right where somebody changed it.
-func (p *Platform) ensure(ctx context.Context, want client.Object) error {
+func (p *Platform) ensure(ctx context.Context, c *v1alpha1.Cluster, want client.Object) error {
 	have := want.DeepCopyObject().(client.Object)
 	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
-	if apierrors.IsNotFound(err) {
+	missing := apierrors.IsNotFound(err)
+	if err != nil && !missing {
+		return err
+	}
+	if !missing {
+		if err := ours(have, want); err != nil || derived(want, have) {
+			return err
+		}
+	}
+	if err := p.unsurpassed(ctx, c); err != nil {
+		return err
+	}
+	if missing {
 		return p.API.Create(ctx, want)
-	}
-	if err != nil {
-		return err
-	}
-	if err := ours(have, want); err != nil {
-		return err
-	}
-	if derived(want, have) {
-		return nil
 	}
 	switch w := want.(type) {
 	case *corev1.Service:
@@ -184,49 +191,83 @@ func (p *Platform) ensure(ctx context.Context, want client.Object) error {
 	return p.API.Update(ctx, have)
 }
 
-// derived says that all that is wanted is there; what the API server set besides does not count.
+// derived says that all that is wanted is there, and nobody else is selected; what the API server, or somebody else, set besides does not count.
 func derived(want, have client.Object) bool {
 	switch w := want.(type) {
 	case *corev1.Service:
-		return equality.Semantic.DeepDerivative(w.Spec, have.(*corev1.Service).Spec)
+		h := have.(*corev1.Service)
+		return equality.Semantic.DeepDerivative(w.Spec, h.Spec) && len(w.Spec.Ports) == len(h.Spec.Ports) && maps.Equal(w.Spec.Selector, h.Spec.Selector) &&
+			w.Spec.PublishNotReadyAddresses == h.Spec.PublishNotReadyAddresses
 	case *policyv1.PodDisruptionBudget:
-		return equality.Semantic.DeepDerivative(w.Spec, have.(*policyv1.PodDisruptionBudget).Spec)
+		h := have.(*policyv1.PodDisruptionBudget)
+		return equality.Semantic.DeepDerivative(w.Spec, h.Spec) && equality.Semantic.DeepEqual(w.Spec.Selector, h.Spec.Selector)
 	}
 	return false
 }
 
 // applyWorkload writes the whole of what may be changed of a workload, and then notes the generation that this made. Without the note
-// it does not count as configured, so that a crash in between, or somebody's edit, has it applied again.
-func (p *Platform) applyWorkload(ctx context.Context, want client.Object) error {
+// it does not count as configured, so that a crash in between, or somebody's edit, has it applied again. What counts as configured is not written, because
+// another Theseus might make it otherwise, and would have Kubernetes replace the pods of a Deployment.
+func (p *Platform) applyWorkload(ctx context.Context, c *v1alpha1.Cluster, want client.Object) error {
+	fail := func(err error) error { return fmt.Errorf("apply workload %s: %w", want.GetName(), err) }
 	if err := sign(want); err != nil {
 		return err
 	}
 	have := want.DeepCopyObject().(client.Object)
 	err := p.Live.Get(ctx, client.ObjectKeyFromObject(want), have)
+	missing := apierrors.IsNotFound(err)
+	if err == nil {
+		err = ours(have, want)
+	}
 	switch {
-	case apierrors.IsNotFound(err):
+	case err != nil && !missing:
+		return fail(err)
+	case !missing && stands(have, want):
+		return nil
+	case !missing && written(have, want):
+		return p.note(ctx, have)
+	}
+	if err := p.unsurpassed(ctx, c); err != nil {
+		return fail(err)
+	}
+	if missing {
 		have = want
 		err = p.API.Create(ctx, have)
-	case err == nil:
-		if err = ours(have, want); err == nil && !written(have, want) {
-			overwrite(have, want)
-			err = p.API.Update(ctx, have)
-		}
+	} else {
+		overwrite(have, want)
+		err = p.API.Update(ctx, have)
 	}
 	if err != nil {
-		return fmt.Errorf("apply workload %s: %w", want.GetName(), err)
+		return fail(err)
 	}
 	return p.note(ctx, have)
 }
 
-// sign adds the sum of what is wanted, in the same write.
+// stands says that a workload counts as configured for the revision that is wanted, with the same hold on its pods.
+func stands(have, want client.Object) bool {
+	h, w := templateOf(have), templateOf(want)
+	revision := appliedRevision(have, have.GetGeneration(), h)
+	return revision != "" && revision == w.Annotations[revisionAnnotation] && holds(h) == holds(w) && holdIn(h.Annotations) == holdIn(w.Annotations)
+}
+
+func templateOf(workload client.Object) *corev1.PodTemplateSpec {
+	switch w := workload.(type) {
+	case *appsv1.StatefulSet:
+		return &w.Spec.Template
+	case *appsv1.Deployment:
+		return &w.Spec.Template
+	}
+	return &corev1.PodTemplateSpec{}
+}
+
+// sign adds the sum of what is wanted, and of which revision that is, in the same write.
 func sign(want client.Object) error {
 	text, err := json.Marshal(want)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(text)
-	want.SetAnnotations(merged(want.GetAnnotations(), map[string]string{sumAnnotation: hex.EncodeToString(sum[:8])}))
+	want.SetAnnotations(merged(want.GetAnnotations(), map[string]string{sumAnnotation: hex.EncodeToString(sum[:8]), revisionAnnotation: templateOf(want).Annotations[revisionAnnotation]}))
 	return nil
 }
 
@@ -280,13 +321,15 @@ func (p *Platform) note(ctx context.Context, o client.Object) error {
 }
 
 // generationOf a workload changes with its spec, and with nothing else. The API server counts a Deployment's annotations too, so of that it is a sum of the
-// spec as the API server has it.
+// spec as the API server has it. That it is paused changes nothing of what its pods are.
 func generationOf(o client.Object) (string, error) {
 	d, ok := o.(*appsv1.Deployment)
 	if !ok {
 		return strconv.FormatInt(o.GetGeneration(), 10), nil
 	}
-	text, err := json.Marshal(d.Spec)
+	spec := d.Spec
+	spec.Paused = false
+	text, err := json.Marshal(spec)
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:8]), err
 }

@@ -25,7 +25,7 @@ func TestEditedWorkload(t *testing.T) {
 		p := &Platform{API: api, Live: api, Key: key}
 		apply := func() client.Object {
 			t.Helper()
-			fatal(t, p.applyWorkload(t.Context(), want.DeepCopyObject().(client.Object)))
+			fatal(t, p.applyWorkload(t.Context(), c, want.DeepCopyObject().(client.Object)))
 			have := want.DeepCopyObject().(client.Object)
 			fatal(t, api.Get(t.Context(), client.ObjectKeyFromObject(want), have))
 			return have

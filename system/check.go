@@ -18,6 +18,7 @@ import (
 // checker checks a System with its defaults and fills in what is compiled.
 type checker struct {
 	s    *System
+	kept bool // see CompileKept
 	errs Errors
 }
 

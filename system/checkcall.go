@@ -186,6 +186,17 @@ func (c *checker) action(path string, a *v1alpha1.Action, vars variables) {
 	c.count(path+".parallel", a.Parallel, 64)
 	c.duration(path+".timeout", a.Timeout, maxTimeout)
 	enum(c, path+".onUnknown", a.OnUnknown, v1alpha1.RepeatOnUnknown, v1alpha1.StopOnUnknown)
+	c.job(path+".job", a, place{vars: vars, component: in.component})
+}
+
+func (c *checker) job(path string, a *v1alpha1.Action, in place) {
+	if a.Job == nil {
+		return
+	}
+	if a.Run == nil {
+		c.errs.Add(path, "", "does nothing without run: Theseus makes the other calls itself", "leave it out, or write the call as a program with run")
+	}
+	c.template(path+".image", a.Job.Image, in)
 }
 
 // noHand checks an action that is done while no member is in hand.
@@ -226,8 +237,25 @@ func (c *checker) restore(r *v1alpha1.RestoreMethod) {
 	if r == nil {
 		return
 	}
-	in := place{vars: backupVariables, component: c.known("restore.component", r.Component), noAnswers: true}
+	enum(c, "restore.into", r.Into, v1alpha1.IntoFolders, v1alpha1.IntoMembers)
+	in := place{vars: backupVariables, component: c.known("restore.component", r.Component), noAnswers: true, noFolder: r.Into == v1alpha1.IntoMembers}
 	c.run("restore.run", r.Run, in)
 	c.env("restore.env", r.Env, in)
 	c.duration("restore.timeout", r.Timeout, maxTimeout)
+	c.reads(r)
+}
+
+// reads refuses a restore that never looks at the backup: into members that run it would end well, and nothing would be there.
+func (c *checker) reads(r *v1alpha1.RestoreMethod) {
+	texts := slices.AppendSeq(slices.Clone(r.Run), maps.Values(r.Env))
+	backup := func(p piece) bool {
+		return p.expr != nil && (p.expr.uses.variable("file") || p.expr.uses.variable("out"))
+	}
+	if r.Into != v1alpha1.IntoMembers || slices.ContainsFunc(texts, func(text string) bool {
+		t := c.s.templates[text]
+		return t == nil || slices.ContainsFunc(t.parts, backup) // nil: it has a mistake, which was told
+	}) {
+		return
+	}
+	c.errs.Add("restore.run", strings.Join(r.Run, " "), "speaks of no backup, so that it cannot restore one", "add ${file}, or ${out} where the backup is made into ${out}")
 }

@@ -61,6 +61,7 @@ func (c *checker) component(api *v1alpha1.Component) {
 	}
 	c.hooks(path+".before", api.Before, hookVariables)
 	c.hooks(path+".after", api.After, hookVariables)
+	c.replacedByKubernetes(path, api)
 	c.s.components = append(c.s.components, compiled)
 }
 

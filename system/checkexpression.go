@@ -18,6 +18,8 @@ type place struct {
 	component *v1alpha1.Component
 	// noAnswers is set where members cannot have been asked: before they start.
 	noAnswers bool
+	// noFolder is set where the folder of a member is not at hand: it runs, and is spoken to.
+	noFolder bool
 }
 
 // wants are the types that an expression may have, and how to name them.
@@ -152,12 +154,20 @@ func (c *checker) selectsMember(path string, e *expression, ch chain, in place) 
 		return true
 	}
 	key := ch.keys[0]
+	if in.noFolder && key == "data" {
+		c.errs.Add(path, e.source, "speaks of the data folder of a member that runs, into which nobody else may write",
+			"write to its address, as ${m.host}, or say into: "+string(v1alpha1.IntoFolders))
+		return false
+	}
 	if ch.root != "then" && slices.Contains(memberFields, key) {
 		return c.selectsPort(path, e, ch, in)
 	}
 	if in.noAnswers {
-		c.errs.Add(path, e.source, "speaks of "+ch.root+"."+key+", but a member is not asked before it is started",
-			OneOf(key, memberFields))
+		why := "a member is not asked before it is started"
+		if in.noFolder {
+			why = "a restore is not told what members answer"
+		}
+		c.errs.Add(path, e.source, "speaks of "+ch.root+"."+key+", but "+why, OneOf(key, memberFields))
 		return false
 	}
 	questions := slices.Collect(maps.Keys(in.component.Ask))

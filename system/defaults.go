@@ -49,6 +49,7 @@ func setDefaults(s *v1alpha1.System) {
 		defaultDuration(&b.Timeout, defaultBackupTimeout)
 	}
 	if r := s.Restore; r != nil {
+		orElse(&r.Into, v1alpha1.IntoFolders)
 		orElse(&r.Component, first)
 		defaultDuration(&r.Timeout, defaultBackupTimeout)
 	}

@@ -102,14 +102,24 @@ type NoPathError struct {
 	System, From, To string
 	// Reachable are the listed versions that edges lead to from From, ascending.
 	Reachable []string
+	// Ranges are where edges lead to from From, in a System that allows versions that are not listed: "3.x within Minor".
+	Ranges []string
+	// Unlisted says that To is not listed.
+	Unlisted bool
 }
 
 func (e *NoPathError) Error() string {
-	reach := "nothing can be reached from there"
-	if len(e.Reachable) > 0 {
-		reach = "from there one can reach " + abbreviate(e.Reachable, 8)
+	to, reach := e.To, "nothing can be reached from there"
+	if e.Unlisted {
+		to += ", which is not listed"
 	}
-	return fmt.Sprintf("no edges of %s lead from %s to %s; %s", e.System, e.From, e.To, reach)
+	switch {
+	case len(e.Reachable) > 0:
+		reach = "from there one can reach " + abbreviate(e.Reachable, 8)
+	case len(e.Ranges) > 0:
+		reach = "from there one can reach no listed version, and others of " + strings.Join(e.Ranges, ", ")
+	}
+	return fmt.Sprintf("no edges of %s lead from %s to %s; %s", e.System, e.From, to, reach)
 }
 
 // abbreviate lists words; of a long list the last ones, which are the newest.

@@ -54,14 +54,49 @@ func (s *System) Path(from, to string) ([]Hop, error) {
 	if c := s.Compare(from, to); c == 0 {
 		return nil, nil
 	} else if c > 0 {
-		return nil, &DowngradeError{s.Name(), from, to}
+		return nil, s.lower(from, to)
 	}
 	nodes := s.nodes(from, to)
 	distance := s.distances(nodes, len(nodes)-1)
 	if distance[0] < 0 {
-		return nil, &NoPathError{s.Name(), from, to, s.Reachable(from)}
+		return nil, &NoPathError{s.Name(), from, to, s.Reachable(from), s.ranges(from), !s.IsListed(to)}
 	}
 	return s.walk(nodes, distance), nil
+}
+
+// lower says that a version is lower, or that it is only the beginning of what was meant: 3.7 where 3.7.3 runs.
+func (s *System) lower(from, to string) error {
+	first, _ := s.parse(from)
+	last, _ := s.parse(to)
+	count := len(last.parts)
+	complete := func(l listed) bool { return len(l.parts) <= count }
+	begins := last.suffix == "" && count < len(first.parts) && sameLeading(first, last, count)
+	if begins && !slices.ContainsFunc(s.listed, complete) {
+		return &VersionError{s.Name(), to, "is not written in full, and lower than " + from, "write all numbers, like " + s.exampleVersion()}
+	}
+	return &DowngradeError{s.Name(), from, to}
+}
+
+// ranges are where edges lead to from a version, where others than listed ones may be wanted.
+func (s *System) ranges(from string) []string {
+	start, _ := s.parse(from)
+	if s.api.Versions.Unlisted == v1alpha1.UnlistedRefuse {
+		return nil
+	}
+	var list []string
+	for i, e := range s.edges {
+		if !e.from.match(start) {
+			continue
+		}
+		text := s.Edge(i).To
+		if e.within > 0 {
+			text += " within " + string(s.Edge(i).Within)
+		}
+		if !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 // nodes are the start, the listed versions between, ascending, and the end.

@@ -34,6 +34,9 @@ func TestPath(t *testing.T) {
 		v1alpha1.Edge{From: "3.6.16", To: "3.7.x"})
 	unlisted := graph(t, v1alpha1.Versions{Listed: []string{"1.0", "1.1"}, Unlisted: v1alpha1.UnlistedAllow},
 		v1alpha1.Edge{From: "1.x", To: "1.x"})
+	patches := graph(t, v1alpha1.Versions{Listed: []string{"3.6.0", "3.7.3"}, Unlisted: v1alpha1.UnlistedAllow},
+		v1alpha1.Edge{From: "3.x", To: "3.x", Within: v1alpha1.Minor},
+		v1alpha1.Edge{From: "3.6.x", To: "3.7.x"})
 	for _, test := range []struct {
 		s              *system.System
 		from, to, want string
@@ -50,6 +53,12 @@ func TestPath(t *testing.T) {
 		{etcd, "3.5.0", "3.6.1", `version "3.6.1" of graph is not listed; use one of 3.4.30, 3.5.0, 3.5.35, 3.6.0, 3.6.16, 3.7.3, 4.0.0`},
 		{etcd, "3.5.0", "new", `version "new" of graph does not begin with a number; write it like 4.0.0`},
 		{unlisted, "1.0", "1.2", "0>1.2"},
+		{patches, "3.7.3", "3.7.9", "0>3.7.9"},
+		{patches, "3.7.3", "3.9.0", "no edges of graph lead from 3.7.3 to 3.9.0, which is not listed; from there one can reach no listed version, and others of 3.x within Minor"},
+		{patches, "3.6.0", "3.9.0", "no edges of graph lead from 3.6.0 to 3.9.0, which is not listed; from there one can reach 3.7.3"},
+		{patches, "3.7.3", "3.7", `version "3.7" of graph is not written in full, and lower than 3.7.3; write all numbers, like 3.7.3`},
+		{patches, "3.7.3", "3.6", "graph 3.7.3 to 3.6 is a downgrade: no edge leads to a lower version; restore a backup into a new cluster instead"},
+		{unlisted, "1.1.1", "1.1", "graph 1.1.1 to 1.1 is a downgrade: no edge leads to a lower version; restore a backup into a new cluster instead"},
 		{unlisted, "0.9", "1.1", "no edges of graph lead from 0.9 to 1.1; nothing can be reached from there"},
 	} {
 		hops, err := test.s.Path(test.from, test.to)

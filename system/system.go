@@ -34,7 +34,14 @@ type System struct {
 // Compile checks a System and makes it usable. It works on a copy with the
 // defaults applied. The error is Errors: everything that is wrong, in the
 // order of the file.
-func Compile(in *v1alpha1.System) (*System, error) {
+func Compile(in *v1alpha1.System) (*System, error) { return compile(in, false) }
+
+// CompileKept is Compile for a System that was compiled before, maybe by an earlier Theseus, and that an attempt may be on its way with.
+// It leaves out the checks that only keep new Systems from asking for what nobody does: refusing such a one late would strand a Cluster.
+// Who calls it knows by the hash that it is the same System.
+func CompileKept(in *v1alpha1.System) (*System, error) { return compile(in, true) }
+
+func compile(in *v1alpha1.System, kept bool) (*System, error) {
 	s := &System{
 		api:       in.DeepCopy(),
 		needs:     map[string]*Rule{},
@@ -43,7 +50,7 @@ func Compile(in *v1alpha1.System) (*System, error) {
 		templates: map[string]*template{},
 	}
 	setDefaults(s.api)
-	c := &checker{s: s}
+	c := &checker{s: s, kept: kept}
 	c.system()
 	if err := c.errs.OrNil(); err != nil {
 		return nil, err

@@ -48,6 +48,8 @@ func (d *Decider) begin(s *Scene) Decision {
 			return Decision{Situation: Repairing, Act: i}
 		}
 		return s.repair()
+	case s.waitsForLoading(kind):
+		return s.repair()
 	}
 	return d.start(s, kind, 0)
 }
@@ -211,6 +213,11 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 		a.Target.Restart = have.Restart + restart
 	} else {
 		a.Wrote = wroteBefore(status)
+		if status.Attempt == nil { // a correction has checks of its own
+			if err := checkOlder(sys, a); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if kind == v1alpha1.AttemptStart {
 		a.Target, a.To = *have.DeepCopy(), have.Spec.Version
@@ -231,8 +238,8 @@ func (d *Decider) newAttempt(in *Input, status *v1alpha1.ClusterStatus, kind v1a
 	return a, nil
 }
 
-// wroteBefore are the versions that wrote to the volumes of a cluster before its first members are started: a restore filled them, or the first start
-// is one that was corrected.
+// wroteBefore are the versions that wrote to the volumes of a cluster before its first members are started: a restore filled them, they were there, or
+// the first start is one that was corrected.
 func wroteBefore(status *v1alpha1.ClusterStatus) []string {
 	if before := status.Attempt; before != nil {
 		return slices.Clone(before.Wrote)

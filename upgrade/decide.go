@@ -171,6 +171,13 @@ func (d *Decider) decide(s *Scene) Decision {
 	if s.followTemplates() {
 		return Decision{Situation: s.situation(), Again: true}
 	}
+	if i := s.mend(); i != nil {
+		situation := s.situation()
+		if situation == Idle {
+			situation = Repairing
+		}
+		return Decision{Situation: situation, Act: i}
+	}
 	switch {
 	case s.attempt == nil:
 		return d.begin(s)
@@ -471,11 +478,18 @@ func (s *Scene) again(i *v1alpha1.Intent) bool {
 }
 
 func (s *Scene) neverSeen(i *v1alpha1.Intent) Move {
+	if f := s.successor(i); f != nil && (f.why != "" || f.State != ProcessRunning) { // where it is well, something else keeps the member from going
+		return Fail(v1alpha1.FaultMember, "member "+f.View.Name, "ProgressDeadlineExceeded",
+			fmt.Sprintf("it is to come before %s goes, and nothing got better for %s: %s", intentObject(i), s.deadline(), f.comes()))
+	}
 	return Fail(v1alpha1.FaultEnvironment, intentObject(i), "NotSeen", fmt.Sprintf("%s of %s was asked for and is not seen after %s", i.Act, intentObject(i), s.deadline())+s.excuse(i))
 }
 
 // excuse is why an act is not seen, as far as the platform knows: what it answered, or what keeps the process of a member from being there.
 func (s *Scene) excuse(i *v1alpha1.Intent) string {
+	if f := s.successor(i); f != nil {
+		return note(f.View.Name + " comes before it goes: " + f.comes())
+	}
 	if s.in.Said != "" || i.Act != v1alpha1.ActStart {
 		return note(s.in.Said)
 	}
@@ -483,6 +497,14 @@ func (s *Scene) excuse(i *v1alpha1.Intent) string {
 		return note(f.Message)
 	}
 	return ""
+}
+
+// successor is who has to prove itself before a member goes that is to stop; nil where that one just goes.
+func (s *Scene) successor(i *v1alpha1.Intent) *fact {
+	if i.Act != v1alpha1.ActStop {
+		return nil
+	}
+	return s.coming(i.Component, i.Revision)
 }
 
 // intend records an act before it is done. The same act wanted again keeps its id, and is waited for.

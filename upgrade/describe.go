@@ -106,6 +106,7 @@ func (s *Scene) conditions(dec *Decision) {
 	s.set(v1alpha1.ConditionUpgrading, up, upReason, message)
 	s.set(v1alpha1.ConditionRollingBack, back, backReason, message)
 	s.backedUp()
+	s.restoring()
 	s.kstatus(dec)
 }
 
@@ -159,6 +160,14 @@ func (s *Scene) kstatus(dec *Decision) {
 	switch {
 	case dec.Refusal != nil:
 		stalled, reason, message = metav1.ConditionTrue, v1alpha1.ReasonRefused, dec.Refusal.Error()
+	case s.attempt == nil && s.status.Loading != nil:
+		reconciling, reason, message = metav1.ConditionTrue, v1alpha1.ConditionRestoring, LoadingText(s.status.Loading)
+		if s.status.Loading.Failed != "" {
+			reconciling, stalled, reason = metav1.ConditionFalse, metav1.ConditionTrue, v1alpha1.ReasonFailed
+		}
+		if stalled == metav1.ConditionFalse && s.unfollowed != nil {
+			message += "; an edit waits for its end"
+		}
 	case s.attempt == nil:
 		if dec.Situation == Repairing || dec.Again { // what follows at once is not known yet: a retry that was just accepted begins an attempt
 			reconciling, reason = metav1.ConditionTrue, v1alpha1.ReasonRunning

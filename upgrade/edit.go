@@ -19,15 +19,17 @@ func (d *Decider) followSpec(s *Scene) bool {
 	if a.Kind == v1alpha1.AttemptCreate {
 		return d.startOver(s)
 	}
-	if a.Kind != v1alpha1.AttemptUpgrade || s.backing || s.sys.SameVersion(want, a.To) {
+	if s.backing {
+		return false
+	}
+	if undone(s.sys, a, &s.in.Cluster.Spec) {
+		return d.turnTo(s, endOfReturn(a), "the spec was set back to what it was")
+	}
+	if a.Kind != v1alpha1.AttemptUpgrade || s.sys.SameVersion(want, a.To) {
 		return false
 	}
 	if s.sys.SameVersion(want, a.Base.Spec.Version) {
-		end, why := v1alpha1.PhaseRolledBack, s.versionField()+" was set back to "+want
-		if !a.Disrupted {
-			end = v1alpha1.PhaseAborted
-		}
-		return d.turnTo(s, end, why)
+		return d.turnTo(s, endOfReturn(a), s.versionField()+" was set back to "+want)
 	}
 	if a.Disrupted {
 		return false // refused: see describe
@@ -36,6 +38,24 @@ func (d *Decider) followSpec(s *Scene) bool {
 		return false // so is what no path leads to
 	}
 	return d.turnTo(s, v1alpha1.PhaseSuperseded, s.versionField()+" was set to "+want+" before anything was disrupted")
+}
+
+// undone says that an edit takes all of what a restart is for back, a wrong image or option.
+func undone(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.ClusterSpec) bool {
+	return changes(sys, a) && !corrects(sys, &a.Base.Spec, want)
+}
+
+// changes says that an attempt is a restart for something that was changed.
+func changes(sys *system.System, a *v1alpha1.Attempt) bool {
+	return a.Kind == v1alpha1.AttemptRestart && a.Base != nil && corrects(sys, &a.Base.Spec, &a.Target.Spec)
+}
+
+// endOfReturn is how an attempt ends that an edit turns back.
+func endOfReturn(a *v1alpha1.Attempt) v1alpha1.AttemptPhase {
+	if a.Disrupted {
+		return v1alpha1.PhaseRolledBack
+	}
+	return v1alpha1.PhaseAborted
 }
 
 // turnTo goes back for an edit, or keeps why that cannot be.
@@ -128,10 +148,23 @@ func checkCorrection(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.Clu
 	}
 	for _, wrote := range a.Wrote {
 		if !reads(sys, want.Version, wrote) {
-			return &RefusedError{Field: "spec.version", Value: want.Version, Reason: wrote + " may have written to volumes already, and no edge says that " + want.Version + " can just go on with that", Remedy: anew}
+			return &RefusedError{Field: "spec.version", Value: want.Version, Reason: wrote + " may have written to volumes already, and no edge says that " + want.Version + " can just go on with that",
+				Remedy: "write " + wrote + ", or " + anew}
 		}
 	}
 	return checkFixed(sys, have, want, anew)
+}
+
+// checkOlder refuses to start first members on volumes that a later version wrote to: a restore filled them, or they are those of an earlier cluster of
+// this name, whose file was not changed when it was upgraded.
+func checkOlder(sys *system.System, a *v1alpha1.Attempt) error {
+	for _, wrote := range a.Wrote {
+		if sys.Compare(a.To, wrote) < 0 {
+			return &RefusedError{Field: "spec.version", Value: a.To, Reason: "is older than " + wrote + ", which wrote to the volumes that are there for its members already",
+				Remedy: "write " + wrote + ", or delete the volumes if nobody needs their data"}
+		}
+	}
+	return nil
 }
 
 // reads says that a version can go on with what another one wrote, without more ado: there is an edge to it that wants nothing but other processes.
@@ -153,6 +186,9 @@ func reads(sys *system.System, version, wrote string) bool {
 func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1alpha1.ClusterSpec) error {
 	a := status.Attempt
 	if a == nil || a.Phase.Ended() {
+		if err := checkEditLoading(sys, status, old, new); err != nil {
+			return err
+		}
 		if hops, ok := changesVersion(sys, status, new); ok {
 			return checkTogether(sys, &status.Applied.Spec, new, hops)
 		}
@@ -171,11 +207,14 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 		return &RefusedError{Field: "spec.version", Value: new.Version, Reason: fmt.Sprintf("the upgrade to %s is under way", a.To),
 			Remedy: "wait for its end, or set the version back to " + baseVersion(a) + " to roll back first"}
 	}
-	if new.Upgrade.Edits == v1alpha1.EditsDeferred {
+	if new.Upgrade.Edits == v1alpha1.EditsDeferred || undone(sys, a, new) {
 		return nil
 	}
 	if field := firstDifference(old, new); field != "" {
 		remedy := "wait for its end, or set spec.upgrade.edits: Defer to have it done afterwards"
+		if changes(sys, a) {
+			remedy += "; what it changes can be set back as it was"
+		}
 		if a.Kind == v1alpha1.AttemptCreate {
 			remedy += "; if it cannot end, " + anew
 		}

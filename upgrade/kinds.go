@@ -70,7 +70,8 @@ func (s *Scene) saysVersions() Move {
 
 const prepareTries = 3
 
-// prepare gets ready what new processes of a component need. It is tried some times: a download may fail.
+// prepare gets ready what new processes of a component need. It is tried some times: a download may fail. A person may pass what was begun and does not end: one
+// machine that is full keeps no member from the others.
 func (s *Scene) prepare(component string) Move {
 	rev, version := s.wanted(component)
 	out := s.in.Look.Prepared[rev]
@@ -86,10 +87,12 @@ func (s *Scene) prepare(component string) Move {
 	i := v1alpha1.Intent{ID: r.ID, Act: v1alpha1.ActPrepare, Component: component, Revision: rev, Version: version, Why: "get ready what " + version + " needs"}
 	switch {
 	case r.Tries == 0:
+	case s.Overridden("prepared"):
+		return Done()
 	case r.Failed == "" && out.Phase == NotBegun:
 		return Do(i)
 	case r.Failed == "" && out.Phase == Underway:
-		return WaitFirmly(what, "prepared", "under way. "+out.Message)
+		return Wait(what, "prepared", "under way. "+out.Message)
 	case r.Failed == "":
 		r.Failed = out.Phase.String() + ". " + out.Message
 		r.After.Duration = s.Clock() + retryPause(r.Tries)
@@ -98,7 +101,7 @@ func (s *Scene) prepare(component string) Move {
 	case r.Tries >= prepareTries:
 		return Fail(v1alpha1.FaultEnvironment, what, "NotPrepared", r.Failed)
 	case r.Tries > 0 && s.Clock() < r.After.Duration:
-		return WaitFirmly(what, "prepared", "is tried again soon: "+r.Failed)
+		return Wait(what, "prepared", "is tried again soon: "+r.Failed)
 	}
 	r.ID, r.Tries, r.Failed = s.NewID(), r.Tries+1, ""
 	i.ID = r.ID

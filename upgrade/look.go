@@ -37,9 +37,14 @@ type Look struct {
 	Workloads map[string][]Workload
 	// Configured is the revision that a new process of each component would get.
 	Configured map[string]string
+	// Changed says by component what somebody else deleted or edited of what the platform made for it, its members aside. Adopted workloads are never in it.
+	Changed map[string]Change
 	// Blocked says by component what a person has to do before anything is done to its members, and how. Only adopted workloads
 	// are ever blocked.
 	Blocked map[string]string
+	// Coming are there beside all members that are wanted: each takes the place of one that goes when it has proved itself, as in a Deployment. They are
+	// named by their process, and asked nothing.
+	Coming []Member
 	// Prepared says by revision whether what it needs is on every machine.
 	Prepared map[string]Outcome
 	// Runs by intent id. A run that is not there was never begun.
@@ -108,6 +113,16 @@ func (o OutcomePhase) String() string {
 	return [...]string{"not begun", "under way", "succeeded", "failed", "unknown"}[o]
 }
 
+// Ended is the phase of something long that has ended, by what its String was.
+func Ended(text string) (phase OutcomePhase, ended bool) {
+	for _, phase := range []OutcomePhase{Succeeded, Failed, OutcomeUnknown} {
+		if text == phase.String() {
+			return phase, true
+		}
+	}
+	return NotBegun, false
+}
+
 // fact is a member with its answers judged.
 type fact struct {
 	*Member
@@ -125,6 +140,24 @@ func (f *fact) bad() bool { return f.ready == system.No }
 // crashLoop is the failure of a member that ended by itself too often.
 func (f *fact) crashLoop() Move {
 	return Fail(v1alpha1.FaultMember, "member "+f.View.Name, "CrashLoop", fmt.Sprintf("it ended by itself %d times", f.Crashes)+note(f.Message))
+}
+
+// coming is the first that is to take a member's place with a revision; nil if there is none.
+func (s *Scene) coming(component, revision string) *fact {
+	for i := range s.in.Look.Coming {
+		if m := &s.in.Look.Coming[i]; m.View.Component == component && m.Revision == revision {
+			return &fact{Member: m, why: m.Unready}
+		}
+	}
+	return nil
+}
+
+// comes says how far somebody is who is to take a member's place.
+func (f *fact) comes() string {
+	if text := f.lacks(); text != "" {
+		return text
+	}
+	return "its process is " + f.State.String()
 }
 
 // lacks says why it is not ready, with what the platform adds to that.

@@ -240,6 +240,9 @@ func (d *Decider) askRestart(s *Scene) (string, error) {
 	if s.status.Applied == nil {
 		return "", fmt.Errorf("the cluster was never started")
 	}
+	if err := checkLoading(s.status, "restart"); err != nil {
+		return "", err
+	}
 	if object := s.foreignObject(); object != "" {
 		return "", fmt.Errorf("%s is somebody else's to change: change its template there, and its members are replaced in order", object)
 	}

@@ -188,6 +188,14 @@ func (w *walk) faults() Move {
 			return m
 		}
 	}
+	if f := w.coming(w.st.Component, w.revision); f != nil {
+		switch {
+		case f.Broken != "":
+			return Fail(v1alpha1.FaultMember, "member "+f.View.Name, "MemberBroken", f.Broken)
+		case f.Crashes >= crashLimit && f.State != ProcessRunning:
+			return f.crashLoop()
+		}
+	}
 	return Done()
 }
 
@@ -436,15 +444,19 @@ func (s *Scene) someRuns() bool {
 }
 
 func configureIntent(s *Scene, component string) v1alpha1.Intent {
-	rev, version := s.wanted(component)
-	i := v1alpha1.Intent{Act: v1alpha1.ActConfigure, Component: component, Revision: rev, Version: version,
+	revision, version := s.wanted(component)
+	return s.configuring(component, revision, version)
+}
+
+func (s *Scene) configuring(component, revision, version string) v1alpha1.Intent {
+	i := v1alpha1.Intent{Act: v1alpha1.ActConfigure, Component: component, Revision: revision, Version: version,
 		Why: "new processes of " + component + " get " + version}
 	switch {
-	case !s.renews(component):
+	case s.attempt == nil || !s.renews(component):
+	case revision == s.revisionAfter(component):
+		i.OnlyOn = s.forwardVolumes()
 	case s.backing:
 		i.NeverOn = s.forwardVolumes()
-	default:
-		i.OnlyOn = s.forwardVolumes()
 	}
 	return i
 }

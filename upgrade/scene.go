@@ -3,6 +3,7 @@ package upgrade
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -332,7 +333,7 @@ func (s *Scene) holds(r *system.Rule, name string, g *group, sc *system.Scope, l
 		if a == system.Yes {
 			return Done()
 		}
-		m := withLeft(Wait("component "+g.comp.Name(), name, why), left.add(r, sc))
+		m := withLeft(Wait("component "+g.comp.Name(), name, g.silent(why)), left.add(r, sc))
 		m.unknown = a == system.Unknown
 		return m
 	}
@@ -350,6 +351,16 @@ func (s *Scene) holds(r *system.Rule, name string, g *group, sc *system.Scope, l
 		}
 	}
 	return worst
+}
+
+// silent says of an answer that is missing what the platform says of that.
+func (g *group) silent(why string) string {
+	for _, f := range g.facts {
+		if question, of := strings.CutSuffix(why, " of "+f.View.Name); of && strings.HasPrefix(f.Message, question+": ") {
+			return f.View.Name + ": " + f.Message
+		}
+	}
+	return why
 }
 
 // leftover adds up what rules say is left.

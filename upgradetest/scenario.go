@@ -27,6 +27,8 @@ import (
 //	cluster [new] [v=1.0]  a cluster that runs, or one that is still to be created; the input is its spec
 //	edit                   lay the input over the spec
 //	filled VERSION         a restore filled the volumes with data that a version wrote
+//	changed HOW            somebody else changes what is made for kv: beside (a service), edited or gone (its workload); twice: and does so again at once
+//	loading HOW            a restore into the members is: noted, begun, failed, over
 //	member NAME k=v …      change a member: ready, silent, role, left, crashes, broken, state, gone, version, why, unserved
 //	bad VERSION HOW        processes of a version are: crashing, unready, silent, wrong, broken, good
 //	outcome WHAT HOW       runs of an action, "backup" or "prepare" end: ok, failed, unknown, hanging
@@ -57,6 +59,8 @@ type Scenario struct {
 	runs       map[int64]upgrade.Outcome
 	backups    map[string]upgrade.Outcome
 	prepared   map[string]upgrade.Outcome
+	changed    string // how somebody else changed what is made for kv
+	insists    bool   // and does so again at once
 	blocked    string // what a person has to do to the adopted workload of kv
 	lost       bool
 	incomplete bool
@@ -148,7 +152,7 @@ func (s *Scenario) play(cmd string, args []string, input string) error {
 		return s.setCluster(args, input)
 	case "edit":
 		return s.edit(input)
-	case "template", "blocked", "filled":
+	case "template", "blocked", "filled", "changed", "loading":
 		return s.setByOthers(cmd, args)
 	case "member":
 		return s.setMember(args)
@@ -303,7 +307,7 @@ func (s *Scenario) setCluster(args []string, input string) error {
 	return nil
 }
 
-// setByOthers is what somebody else does: to the adopted workload of kv, or to volumes before there are members.
+// setByOthers is what somebody else does: to the adopted workload of kv, to volumes before there are members, or to the data of those that run.
 func (s *Scenario) setByOthers(cmd string, args []string) error {
 	switch cmd {
 	case "blocked":
@@ -312,8 +316,32 @@ func (s *Scenario) setByOthers(cmd string, args []string) error {
 	case "filled":
 		s.cluster.Status.Filled = args[0]
 		return nil
+	case "changed":
+		s.changed, s.insists = args[0], len(args) > 1
+		return nil
+	case "loading":
+		return s.setLoading(args)
 	}
 	return s.setTemplate(args)
+}
+
+// setLoading is how far a restore into the members is: noted, begun, failed, or over.
+func (s *Scenario) setLoading(args []string) error {
+	l := &v1alpha1.Loading{Restore: "r"}
+	now := metav1.NewTime(epoch.Add(s.now))
+	switch strings.Join(args, " ") {
+	case "noted":
+	case "begun":
+		l.Begun = &now
+	case "failed":
+		l.Failed = "restore r failed: make the cluster anew"
+	case "over":
+		l = nil
+	default:
+		return fmt.Errorf("want: loading noted, begun, failed or over")
+	}
+	s.cluster.Status.Loading = l
+	return nil
 }
 
 // setTemplate changes the template of the adopted workload of kv: somebody else does so. Where the template says the version, the version changes too.
@@ -463,6 +491,7 @@ func (s *Scenario) look() upgrade.Look {
 	if s.blocked != "" {
 		l.Blocked = map[string]string{"kv": s.blocked}
 	}
+	s.lookAtChanges(&l)
 	for _, a := range s.sorted() {
 		m := upgrade.Member{Volume: a.volume, State: a.state, Incarnation: fmt.Sprint(a.inc), Revision: a.rev, Crashes: a.crashes, Broken: a.broken, Message: a.why, Unready: a.unserved}
 		m.View.Name, m.View.Component, m.View.Ordinal = a.name, a.component, a.ordinal
@@ -477,6 +506,21 @@ func (s *Scenario) look() upgrade.Look {
 		l.Members = append(l.Members, m)
 	}
 	return l
+}
+
+func (s *Scenario) lookAtChanges(l *upgrade.Look) {
+	c := upgrade.Change{What: "Service c-kv is gone", Revision: s.configured["kv"]}
+	switch s.changed {
+	case "", "none":
+		return
+	case "edited":
+		c.What = "StatefulSet c-kv is not as wanted"
+		delete(l.Configured, "kv")
+	case "gone":
+		c = upgrade.Change{What: "StatefulSet c-kv is gone"}
+		delete(l.Configured, "kv")
+	}
+	l.Changed = map[string]upgrade.Change{"kv": c}
 }
 
 func (s *Scenario) start(a *actor, rev, version string) {
@@ -539,6 +583,9 @@ func (s *Scenario) do(i v1alpha1.Intent) {
 			return
 		}
 		s.configured[i.Component], s.versionOf[i.Revision] = i.Revision, i.Version
+		if !s.insists {
+			s.changed = ""
+		}
 	case v1alpha1.ActStop:
 		if a.state != upgrade.ProcessAbsent && fmt.Sprint(a.inc) == i.Incarnation {
 			a.state = upgrade.ProcessAbsent

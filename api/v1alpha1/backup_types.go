@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Backup is one backup of a Cluster. The operator makes one before each hop that asks for it; a person can make one at any time. It is
 // not owned by its Cluster, so that it outlives it. What is stored outlives the object too, but for one that goes because its ttl is over.
@@ -97,7 +100,8 @@ type BackupStatus struct {
 	Finished *metav1.Time `json:"finished,omitempty"`
 }
 
-// Restore puts a Backup into a new Cluster, before its first member starts. Never over one that runs.
+// Restore puts a Backup into a new Cluster: before its first member starts, or, where the System says so, into its members when they are ready for
+// the first time. Never over one that was in use.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -165,6 +169,9 @@ type RestoreStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// ClusterUID is that of the Cluster which it was noted for, where it writes into members that run. It never writes into another one of that name.
+	// +optional
+	ClusterUID types.UID `json:"clusterUID,omitempty"`
 	// Members that have their data.
 	// +optional
 	Members []string `json:"members,omitempty"`
@@ -177,14 +184,14 @@ type RestoreStatus struct {
 	// Taken is when the backup was begun: what was written later may be missing.
 	// +optional
 	Taken *metav1.Time `json:"taken,omitempty"`
-	// Sum of what the volumes are filled for: version, options and members of the Cluster when the first Job was made. These must stay as they are
-	// until all volumes are filled.
+	// Sum of what the data is restored for: version, options and members of the Cluster when the first Job was made. These must stay as they are
+	// until all data is there.
 	// +optional
 	Sum string `json:"sum,omitempty"`
 	// Started is when the first Job was made.
 	// +optional
 	Started *metav1.Time `json:"started,omitempty"`
-	// Finished is when all volumes were filled, or the restore failed.
+	// Finished is when all data was there, or the restore failed.
 	// +optional
 	Finished *metav1.Time `json:"finished,omitempty"`
 }

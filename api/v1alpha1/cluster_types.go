@@ -17,6 +17,8 @@ import (
 // +kubebuilder:printcolumn:name="DESIRED MEMBERS",type=integer,JSONPath=`.status.replicas`
 // +kubebuilder:printcolumn:name="READY MEMBERS",type=integer,JSONPath=`.status.readyReplicas`
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="PROGRESS",type=string,JSONPath=`.status.conditions[?(@.type=="Upgrading")].message`,priority=1
+// +kubebuilder:printcolumn:name="STALLED",type=string,JSONPath=`.status.conditions[?(@.type=="Stalled")].message`,priority=1
 type Cluster struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`

@@ -17,7 +17,8 @@ const (
 	ConditionStalled = "Stalled"
 )
 
-// ConditionRestoring of a Cluster is True while a Restore fills its volumes: no member may start. It goes away afterwards.
+// ConditionRestoring of a Cluster is True while its data is not complete: a Restore fills its volumes, and no member may start, or a restore writes
+// into its members. It goes away afterwards.
 const ConditionRestoring = "Restoring"
 
 // Reasons of ConditionReady.

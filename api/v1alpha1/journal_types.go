@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // JournalVersion is the schema version of the journal that this code reads and
@@ -37,9 +38,13 @@ type ClusterStatus struct {
 	// VersionHistory are the versions that attempts ended at, oldest first, at most 20.
 	// +optional
 	VersionHistory []string `json:"versionHistory,omitempty"`
-	// Filled is the version that wrote the data with which a restore filled the volumes, before there were members.
+	// Filled is the version that wrote the data of the volumes before there were members: a restore filled them, or an earlier cluster left them.
 	// +optional
 	Filled string `json:"filled,omitempty"`
+	// Loading is the restore that writes into the members once they run. As long as it is here the data is not complete, and members are replaced
+	// for nothing.
+	// +optional
+	Loading *Loading `json:"loading,omitempty"`
 	// FailedTarget is the version of the last failed attempt. It is not tried again until spec.version changes or someone asks.
 	// +optional
 	FailedTarget string `json:"failedTarget,omitempty"`
@@ -75,6 +80,21 @@ type ClusterStatus struct {
 	// Events, newest last, at most 200.
 	// +optional
 	Events []Event `json:"events,omitempty"`
+}
+
+// Loading is a restore into members that run. It is noted before the first member starts, so that nobody takes an empty cluster for a restored one.
+type Loading struct {
+	// Restore is the name of the Restore, or on one machine of the backup.
+	Restore string `json:"restore"`
+	// UID of the Restore.
+	// +optional
+	UID types.UID `json:"uid,omitempty"`
+	// Begun is when its program was let go. From then on members may have a part of the data.
+	// +optional
+	Begun *metav1.Time `json:"begun,omitempty"`
+	// Failed says why it does not go on, and what to do.
+	// +optional
+	Failed string `json:"failed,omitempty"`
 }
 
 // Pinned is what members are rolled with: an own copy of the spec, and the System by hash.

@@ -57,7 +57,7 @@ type SystemSpec struct {
 	// Backup says how a backup of the whole cluster is taken. Without it no edge can require one.
 	// +optional
 	Backup *BackupMethod `json:"backup,omitempty"`
-	// Restore says how the data folder of a new member is made from a backup.
+	// Restore says how the data of a backup gets into a new cluster.
 	// +optional
 	Restore *RestoreMethod `json:"restore,omitempty"`
 	// Rules are what the options of a Cluster must or, where they only warn, should keep, with its version and its numbers of members.
@@ -527,6 +527,17 @@ type Action struct {
 	// OnUnknown says what to do when the outcome is unknown. Default Stop; Repeat for handovers and bring.
 	// +optional
 	OnUnknown OnUnknown `json:"onUnknown,omitempty"`
+	// Job has the program of run started by a Kubernetes Job, in a pod of its own, and not in the member's container. Its name is fixed, so that
+	// each run has one at most. On a machine every run is a process of its own, and this changes nothing.
+	// +optional
+	Job *ActionJob `json:"job,omitempty"`
+}
+
+// ActionJob is the pod in which the program of an action runs.
+type ActionJob struct {
+	// Image in which the program is, a template. Default: that of the member. Example: "registry.example/tools:${version}".
+	// +optional
+	Image string `json:"image,omitempty"`
 }
 
 // HookFailure says what a failed hook does.
@@ -593,17 +604,32 @@ type BackupMethod struct {
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 }
 
-// RestoreMethod says how the data folder of each new member is made from a backup.
+// RestoreInto says what the program of a restore writes into.
+// +kubebuilder:validation:Enum=Folders;Members
+type RestoreInto string
+
+// What the program of a restore writes into.
+const (
+	IntoFolders RestoreInto = "Folders" // the data folder of each member, before its first start
+	IntoMembers RestoreInto = "Members" // members that run: a program that is a client of theirs, as asrestore is
+)
+
+// RestoreMethod says how the data of a backup gets into a new cluster.
 type RestoreMethod struct {
-	// Run is started once for each member before it starts, with ${file} or ${out} and ${m.data}. Templates.
+	// Into says what run writes into. Folders: the data folder of each member, before its first start. Members: members that run; the new
+	// cluster starts empty, and is not complete before run has ended. Default Folders.
+	// +optional
+	Into RestoreInto `json:"into,omitempty"`
+	// Run is a program with its arguments, templates, with ${file} or ${out}. Into Folders it is started once for each member, with ${m.data}. Into
+	// Members it is started once, at most, when all members are ready for the first time, with the values of one of them.
 	Run []string `json:"run"`
 	// Env are variables for run, templates.
 	// +optional
 	Env map[string]string `json:"env,omitempty"`
-	// Component whose members are restored; the others start empty. Default: the first.
+	// Component whose members are restored, or whose member is written to; those of others start empty. Default: the first.
 	// +optional
 	Component string `json:"component,omitempty"`
-	// Timeout for each member. Default 10m.
+	// Timeout for each member, or for the one that is written to. Default 10m.
 	// +kubebuilder:validation:XValidation:rule="duration(self) > duration('0s')",message="write a positive time as 500ms, 30s or 10m"
 	// +optional
 	Timeout *metav1.Duration `json:"timeout,omitempty"`

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
 	"theseus.dev/system"
@@ -88,13 +90,17 @@ func (a *app) meant(err error) error {
 	if !errors.As(err, &unknown) {
 		return err
 	}
-	next := ""
 	if near := system.Nearest(unknown.name, unknown.known); near != "" {
-		next = "did you mean " + near + "?"
-	} else if len(unknown.known) == 0 {
-		next = "to make one: " + a.command("up", "FILE")
+		return inputNext("did you mean "+near+"?", "%w", err)
 	}
-	return &exitError{code: exitInput, err: err, next: next}
+	var next []string
+	if len(unknown.known) == 0 {
+		next = append(next, "to make one: "+a.command("up", "FILE"))
+	}
+	if !a.remote() && a.home == "" && a.knowsKubernetes() {
+		next = append(next, "those of Kubernetes are found with --namespace or --context")
+	}
+	return inputNext(strings.Join(next, "; "), "%w", err)
 }
 
 // reload reads the cluster again and finds its System.
@@ -212,11 +218,11 @@ func (k *opened) refresh(ctx context.Context) ([]shownMember, error) {
 	}
 	now, st := k.decide.Decide(in).Status, &k.cluster.Status
 	st.Members, st.ReadyReplicas, st.Replicas = now.Members, now.ReadyReplicas, now.Replicas
-	for i := range st.Conditions {
-		for _, c := range now.Conditions {
-			if c.Type == v1alpha1.ConditionReady && st.Conditions[i].Type == c.Type {
-				st.Conditions[i] = c
-			}
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionRestoring} {
+		if c := meta.FindStatusCondition(now.Conditions, kind); c != nil {
+			meta.SetStatusCondition(&st.Conditions, *c)
+		} else {
+			meta.RemoveStatusCondition(&st.Conditions, kind)
 		}
 	}
 	return judged(&in, k.system), nil

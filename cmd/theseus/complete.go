@@ -53,6 +53,7 @@ func (a *app) ofCluster(find func(*opened) []string) cobra.CompletionFunc {
 	})
 }
 
+// completeVersions are those that a cluster can go to: all, where it was never started to its end.
 func (a *app) completeVersions(c *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
 	if len(args) != 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -62,7 +63,10 @@ func (a *app) completeVersions(c *cobra.Command, args []string, to string) ([]st
 		if err != nil {
 			return nil
 		}
-		return next.API().Versions.Listed
+		if applied := k.cluster.Status.Applied; applied != nil {
+			return next.Reachable(applied.Spec.Version)
+		}
+		return next.Listed()
 	})(c, args, to)
 }
 

@@ -94,7 +94,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	d.chapter(fmt.Sprintf("clients write and read, %g requests/s; a baseline first", d.rate))
-	m, err := startProbe(ctx, r.probed, d.rate)
+	m, err := startProbe(ctx, r.probed, probe.Options{Rate: d.rate})
 	if err != nil {
 		return err
 	}

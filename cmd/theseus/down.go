@@ -60,6 +60,9 @@ func (a *app) down(ctx context.Context, name string, f downFlags) error {
 	} else {
 		a.printf("%s\n", d.words)
 	}
+	for _, next := range d.next {
+		a.talkf("%s", next)
+	}
 	return nil
 }
 

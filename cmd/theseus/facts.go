@@ -54,7 +54,7 @@ func (m *process) reach(ctx context.Context, k *opened) (*reach, error) {
 		r.endpoints = append(r.endpoints, fmt.Sprintf("%s://%s:%d", scheme, at.Host, at.Port[port]))
 	}
 	r.start = func(ctx context.Context, f probeFlags) (meter, error) {
-		return startProbe(context.WithoutCancel(ctx), r.probed, f.rate)
+		return startProbe(context.WithoutCancel(ctx), r.probed, f.pace)
 	}
 	return r, nil
 }

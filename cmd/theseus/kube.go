@@ -56,6 +56,14 @@ func (a *app) loader() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, over)
 }
 
+// knowsKubernetes says whether there is a kubeconfig.
+func (a *app) knowsKubernetes() bool {
+	return slices.ContainsFunc(a.loader().ConfigAccess().GetLoadingPrecedence(), func(file string) bool {
+		info, err := os.Stat(file)
+		return err == nil && info.Mode().IsRegular()
+	})
+}
+
 // kubernetes is the namespace that flags, environment and kubeconfig name.
 func (a *app) kubernetes() (*namespace, error) {
 	if a.town != nil {

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -164,11 +165,43 @@ func TestAdoptedDown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "si is deleted; adopted, and left as it was with members and volumes: StatefulSet shop"; d.words != want || d.Stopped || !slices.Equal(d.Left, []string{"shop"}) {
+	if want := "si is deleted; adopted, and left with members and volumes: StatefulSet shop"; d.words != want || d.Stopped || !slices.Equal(d.Left, []string{"shop"}) {
 		t.Errorf("down says %q (%+v), want %q", d.words, d, want)
 	}
 	if _, err := w.open(t.Context(), "si"); !is[*noClusterError](err) {
 		t.Errorf("after down: %v, want no Cluster", err)
+	}
+}
+
+// TestGiveBack: a StatefulSet that was adopted is given back by the command that down shows, and where it is as its owner wants it nothing is shown.
+func TestGiveBack(t *testing.T) {
+	for _, strategy := range []appsv1.StatefulSetUpdateStrategyType{appsv1.OnDeleteStatefulSetStrategyType, appsv1.RollingUpdateStatefulSetStrategyType} {
+		w := adopting(t, v1alpha1.AdoptVersion, interceptor.Funcs{})
+		set, key := &appsv1.StatefulSet{}, client.ObjectKey{Namespace: "prod", Name: "shop"}
+		if err := w.api.Get(t.Context(), key, set); err != nil {
+			t.Fatal(err)
+		}
+		set.Labels = map[string]string{"app": "shop", "theseus.dev/cluster": "si", "theseus.dev/component": "standin"}
+		set.Annotations = map[string]string{"theseus.dev/adopted-by": "u"}
+		set.Spec.UpdateStrategy.Type = strategy
+		if err := w.api.Update(t.Context(), set); err != nil {
+			t.Fatal(err)
+		}
+		code := w.types(t.Context(), "down", "si", "--yes")
+		_, command, told := strings.Cut(w.err.String(), "kubectl -n prod patch statefulset shop --type=merge -p '")
+		if code != exitDone || told != (strategy == appsv1.OnDeleteStatefulSetStrategyType) {
+			t.Errorf("%s: exit code %d\n%s%s", strategy, code, w.out.String(), w.err.String())
+		}
+		if !told {
+			continue
+		}
+		patch, _, _ := strings.Cut(command, "'")
+		if err := w.api.Patch(t.Context(), set, client.RawPatch(types.MergePatchType, []byte(patch))); err != nil {
+			t.Fatalf("%s: %v", patch, err)
+		}
+		if len(set.Labels) != 1 || len(set.Annotations) > 0 || set.Spec.UpdateStrategy.Type != appsv1.RollingUpdateStatefulSetStrategyType {
+			t.Errorf("given back it has labels %v, annotations %v and strategy %s", set.Labels, set.Annotations, set.Spec.UpdateStrategy.Type)
+		}
 	}
 }
 

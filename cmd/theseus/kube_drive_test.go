@@ -6,14 +6,18 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/operator"
+	"theseus.dev/runner"
 )
 
 // TestRefusedRetry: an edit that is refused leaves nothing behind, and one that was taken asks for another try of what failed.
@@ -99,5 +103,46 @@ func TestInterruptedBefore(t *testing.T) {
 		if err := k.accept(t.Context(), p, false, ""); codeOf(err) != tt.code || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: got %v (exit code %d), want %d, %q", tt.what, err, codeOf(err), tt.code, tt.says)
 		}
+	}
+}
+
+// TestPatienceOfDrive: the operator is missed when it leaves something lie, and not when somebody asks late in a long upgrade.
+func TestPatienceOfDrive(t *testing.T) {
+	for _, tt := range []struct {
+		what   string
+		lies   time.Duration // how long the request waits for the operator
+		missed bool
+	}{
+		{"a request that is answered at once", 2 * time.Second, false},
+		{"a request that nobody answers", 2 * patience, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTown(t, interceptor.Funcs{}, applied(t, running("1.0.0")))
+			at := w.opened(t, "si").at.(*object)
+			reportTo(t, w, metav1.ConditionTrue)
+			go func() {
+				time.Sleep(2 * patience)
+				if err := at.ask(t.Context(), v1alpha1.Request{ID: "other", Kind: v1alpha1.RequestPause}); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(tt.lies)
+				reportTo(t, w, metav1.ConditionFalse)
+			}()
+			_, _, err := at.drive(t.Context(), func() error { return nil }, func(runner.Pass) {})
+			if got := strings.Contains(w.err.String(), "has not taken this up yet"); err != nil || got != tt.missed {
+				t.Errorf("%s: got %v, and it says %q; want the operator missed: %t", tt.what, err, w.err.String(), tt.missed)
+			}
+		})
+	}
+}
+
+// reportTo has the operator take everything up, and say whether it goes on.
+func reportTo(t *testing.T, w *town, goes metav1.ConditionStatus) {
+	t.Helper()
+	err := answer(t.Context(), w.api, running("1.0.0"), func(c *v1alpha1.Cluster) {
+		set(c, v1alpha1.ConditionReconciling, goes, v1alpha1.ReasonIdle, "")
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -166,14 +166,17 @@ func (o *object) drive(ctx context.Context, begin func() error, watch func(runne
 		return nil, nil, err
 	}
 	c, err := o.poll(ctx, 0)
-	since, told := time.Now(), false
+	taken, told := time.Now(), false
 	for err == nil {
 		watch(runner.Pass{Cluster: c})
 		if rests, refusal := o.rests(c); rests {
 			o.read, o.used = c, true
 			return c, refusal, nil
 		}
-		if !told && time.Since(since) > patience && !o.takenUp(c) {
+		if o.takenUp(c) { // what comes later has its own time: another person may ask meanwhile
+			taken = time.Now()
+		}
+		if !told && time.Since(taken) > patience {
 			o.talkf("%s", o.notTakenUp())
 			told = true
 		}

@@ -135,12 +135,38 @@ func (o *object) down(ctx context.Context, deleteData bool) (downed, error) {
 	case len(owned.uids) == 0 && len(theirs) > 0:
 		d.words = o.key.Name + " is deleted"
 	default:
-		d.words = fmt.Sprintf("the members of %s are stopped; their volumes stay in %s", o.key.Name, o.where)
+		d.words = fmt.Sprintf("the members of %s are stopped; their volumes stay in %s%s", o.key.Name, o.where, writtenBy(c))
 	}
 	if len(theirs) > 0 {
-		d.words += "; adopted, and left as it was with members and volumes: " + sets(theirs)
+		d.words += "; adopted, and left with members and volumes: " + sets(theirs)
+	}
+	for _, set := range theirs {
+		d.next = append(d.next, o.giveBack(ctx, set)...)
 	}
 	return d, err
+}
+
+// writtenBy says which version a file has to name that brings the volumes up again: often it still says the one before an upgrade.
+func writtenBy(c *v1alpha1.Cluster) string {
+	version := operator.LastWrote(&c.Status)
+	if version == "" {
+		return ""
+	}
+	return ", for a cluster of this name at version " + version
+}
+
+// giveBack says how a StatefulSet that was adopted is again as Kubernetes rolls it, where it is not: nobody replaces its members any more. One that
+// may not be read is as adopting wants it.
+func (o *object) giveBack(ctx context.Context, name string) []string {
+	set := &appsv1.StatefulSet{}
+	err := o.api.Get(ctx, client.ObjectKey{Namespace: o.key.Namespace, Name: name}, set)
+	if apierrors.IsNotFound(err) || err == nil && set.Spec.UpdateStrategy.Type != appsv1.OnDeleteStatefulSetStrategyType {
+		return nil
+	}
+	return []string{fmt.Sprintf("StatefulSet %s keeps the update strategy OnDelete, with which nobody replaces its pods now, and labels and an annotation of Theseus; "+
+		"to have Kubernetes replace them again, and at once those that are not as the template says: kubectl -n %s patch statefulset %s --type=merge "+
+		`-p '{"metadata": {"labels": {"theseus.dev/cluster": null, "theseus.dev/component": null}, "annotations": {"theseus.dev/adopted-by": null}}, `+
+		`"spec": {"updateStrategy": {"type": "RollingUpdate"}}}'`, name, o.key.Namespace, name)}
 }
 
 // workloads are what makes the pods of a Cluster.

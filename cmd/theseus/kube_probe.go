@@ -258,7 +258,7 @@ func probeJob(of client.ObjectKey, image, secret string, f probeFlags) *batchv1.
 				SecurityContext: &corev1.PodSecurityContext{RunAsNonRoot: &yes, RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 				Containers: []corev1.Container{{
 					Name: "probe", Image: image, Command: []string{"/theseus"},
-					Args:                     append([]string{"probe", "--rate", fmt.Sprint(f.rate), "--control", fmt.Sprintf("127.0.0.1:%d", controlPort)}, f.flags()...),
+					Args:                     append([]string{"probe", "--control", fmt.Sprintf("127.0.0.1:%d", controlPort)}, f.flags()...),
 					Resources:                corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: quantity.MustParse("100m"), corev1.ResourceMemory: quantity.MustParse("64Mi")}},
 					SecurityContext:          &corev1.SecurityContext{AllowPrivilegeEscalation: &no, ReadOnlyRootFilesystem: &yes, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
 					TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,

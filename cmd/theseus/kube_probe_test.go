@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/probe"
 )
 
 func memberPod(name, member string, phase corev1.PodPhase) corev1.Pod {
@@ -68,8 +70,11 @@ func TestReachTLS(t *testing.T) {
 	if got := strings.Join(r.flags(), " "); got != want {
 		t.Errorf("the probe is told %q,\nwant %q", got, want)
 	}
-	job := probeJob(client.ObjectKey{Namespace: "prod", Name: "si"}, "theseus:1", "si-tls", probeFlags{probed: r.probed})
+	job := probeJob(client.ObjectKey{Namespace: "prod", Name: "si"}, "theseus:1", "si-tls", probeFlags{probed: r.probed, pace: probe.Options{Rate: 20, Deadline: time.Minute, TryTimeout: 5 * time.Second}})
 	pods := job.Spec.Template.Spec
+	if got := strings.Join(pods.Containers[0].Args, " "); !strings.Contains(got, want+" --rate 20 --deadline 1m0s --try-timeout 5s") {
+		t.Errorf("the pod is told %q", got)
+	}
 	if v := pods.Volumes; len(v) != 1 || v[0].Secret == nil || v[0].Secret.SecretName != "si-tls" || pods.Containers[0].VolumeMounts[0].MountPath != "/tls" {
 		t.Errorf("the pod has the volumes %+v", v)
 	}
@@ -119,7 +124,7 @@ func TestProbeThatCannotStart(t *testing.T) {
 		}
 		return err
 	}})
-	_, err := w.object("si").measure(t.Context(), "", probeFlags{probed: probed{system: "etcd", endpoints: []string{"http://a:1"}}, rate: 10, image: "old:1"})
+	_, err := w.object("si").measure(t.Context(), "", probeFlags{probed: probed{system: "etcd", endpoints: []string{"http://a:1"}}, pace: probe.Options{Rate: 10}, image: "old:1"})
 	if codeOf(err) != exitFailed || !strings.Contains(err.Error(), "exit code 2: unknown flag: --control") {
 		t.Errorf("got %v, want the end of the pod", err)
 	}

@@ -6,13 +6,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/manifest"
 )
 
@@ -70,5 +73,26 @@ func TestDemoElsewhere(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "kept")); err != nil {
 		t.Errorf("the folder was emptied: %v", err)
+	}
+}
+
+// TestCompleteVersions: what cannot be reached is not offered, and where nobody knows what runs all is.
+func TestCompleteVersions(t *testing.T) {
+	all := standin(t).Listed()
+	for _, tt := range []struct {
+		cluster *v1alpha1.Cluster
+		want    []string
+	}{
+		{applied(t, running("1.1.0")), []string{"1.2.0", "1.2.1", "2.0.0", "2.1.0"}},
+		{applied(t, running("2.1.0")), nil},
+		{running("1.1.0"), all},
+	} {
+		w := newTown(t, interceptor.Funcs{}, tt.cluster)
+		w.app.town = w.namespace
+		c := &cobra.Command{}
+		c.SetContext(t.Context())
+		if got, _ := w.app.completeVersions(c, []string{"si"}, ""); !slices.Equal(got, tt.want) {
+			t.Errorf("of %s: got %q, want %q", tt.cluster.Spec.Version, got, tt.want)
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -545,5 +547,39 @@ func TestAllNamespaces(t *testing.T) {
 	columns, rows := w.app.shown([][]string{{"dev", "zz"}})
 	if columns[0] != "NAMESPACE" || rows[0][0] != "dev" {
 		t.Errorf("the list has columns %q and %q", columns, rows)
+	}
+}
+
+// TestNoClusterHere: who has a kubeconfig may have meant a cluster of Kubernetes, and forgot to say so.
+func TestNoClusterHere(t *testing.T) {
+	config := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const hint = "those of Kubernetes are found with --namespace or --context"
+	for _, tt := range []struct {
+		kubeconfig string
+		known      []string
+		remote     bool
+		home       string
+		want       string
+	}{
+		{kubeconfig: config, want: "to make one: theseus up FILE; " + hint},
+		{kubeconfig: config, known: []string{"order"}, want: "did you mean order?"},
+		{kubeconfig: config, known: []string{"kv"}, want: hint},
+		{kubeconfig: config, remote: true, want: "to make one: theseus up FILE --namespace prod"},
+		{kubeconfig: config, home: "here", want: "to make one: theseus up FILE --home here"},
+		{kubeconfig: config + "-gone", want: "to make one: theseus up FILE"},
+	} {
+		t.Setenv("KUBECONFIG", tt.kubeconfig)
+		t.Setenv(contextVariable, "")
+		a := &app{began: true, home: tt.home}
+		if tt.remote {
+			a.kube.namespace = "prod"
+		}
+		err := a.meant(&noClusterError{name: "orders", where: "here", known: tt.known})
+		if got := a.explain(nil, err).Next; codeOf(err) != exitInput || got != tt.want {
+			t.Errorf("%+v: got %q", tt, got)
+		}
 	}
 }

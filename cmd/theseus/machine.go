@@ -162,6 +162,8 @@ type process struct {
 	*machine
 	state *local.State
 	stamp string // of the status that was read last
+	// restores is what this command writes into the members once they run.
+	restores *restoring
 }
 
 func (m *process) name() string { return m.state.Name() }
@@ -180,6 +182,7 @@ func (m *process) load(ctx context.Context) (*v1alpha1.Cluster, error) {
 	switch {
 	case err == nil:
 		m.stamp = stamp
+		m.seeLoading(&c.Status)
 		return c, nil
 	case is[*local.NewerError](err):
 		return nil, inputError(err)
@@ -240,6 +243,9 @@ func (m *process) drive(ctx context.Context, begin func() error, watch func(runn
 		return nil, nil, m.busy(err)
 	}
 	defer unlock()
+	if err := m.loaded(ctx); err != nil {
+		return nil, nil, err
+	}
 	if err := begin(); err != nil {
 		return nil, nil, err
 	}
@@ -248,6 +254,11 @@ func (m *process) drive(ctx context.Context, begin func() error, watch func(runn
 	local.DropProgram()
 	r := &runner.Runner{Journal: m.state, Inbox: m.state, Library: m.state, Platform: p, Decider: upgrade.New(), Watch: watch}
 	last, err := r.Run(ctx)
+	if err == nil && m.restores != nil && serves(last.Cluster) {
+		failed := m.write(ctx, p, last.Cluster)
+		last, err = r.Run(ctx) // so that its status says how it went
+		err = firstError(failed, err)
+	}
 	return last.Cluster, last.Refusal, err
 }
 

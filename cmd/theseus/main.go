@@ -38,11 +38,13 @@ var hidden = map[string]func([]string) int{
 		return local.Worker{Fault: faults("job", filepath.Join(args...))}.RunAction(args)
 	},
 	backupJob:               runBackupJob,
+	restoreJob:              runRestoreJob,
 	operator.CopyCommand:    copySelf,
 	operator.WaitCommand:    waitForEnd,
 	operator.BackupCommand:  takeBackupInPod,
 	operator.RestoreCommand: restoreMemberInPod,
 	operator.ForgetCommand:  forgetBackupInPod,
+	operator.RunCommand:     runActionInPod,
 }
 
 // first is the first of the arguments.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -66,6 +67,10 @@ func (w webhookFlags) admit(o operator.Options) func(manager.Manager) error {
 	}
 }
 
+// garbage is how much more than it holds an operator may allocate before it collects, in per cent. It rests most of the time and holds much, so memory
+// costs more than the processor that collecting takes. $GOGC says otherwise.
+const garbage = 50
+
 func (a *app) operator(ctx context.Context, o operator.Options, w webhookFlags) error {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(a.err, nil)))
 	config, err := ctrl.GetConfig()
@@ -75,6 +80,10 @@ func (a *app) operator(ctx context.Context, o operator.Options, w webhookFlags) 
 	if w.port != 0 {
 		o.More = w.admit(o)
 	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbage)
+	}
+	local.DropProgram()
 	if at := faults("operator", "api"); at != nil {
 		o.Wrap = func(next http.RoundTripper) http.RoundTripper { return faultyTransport{next, at} }
 	}

@@ -16,10 +16,11 @@ import (
 	"theseus.dev/local"
 	"theseus.dev/operator"
 	"theseus.dev/system"
+	"theseus.dev/upgrade"
 )
 
 // inPod is the main function of a Job: work gets its order, and its result is the termination message.
-func inPod[Order any](work func(context.Context, *Order) (any, error), failed func(message string) any) func([]string) int {
+func inPod[Order any](work func(context.Context, *Order) (any, error), failed func(error) any) func([]string) int {
 	return func([]string) int {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
@@ -36,7 +37,7 @@ func inPod[Order any](work func(context.Context, *Order) (any, error), failed fu
 			result, err = work(ctx, order)
 		}
 		if err != nil {
-			result, code = failed(beginning(err.Error(), 3000)), 1
+			result, code = failed(err), 1
 		}
 		text, err := json.Marshal(result)
 		if err == nil {
@@ -53,7 +54,10 @@ func inPod[Order any](work func(context.Context, *Order) (any, error), failed fu
 
 func beginning(text string, most int) string { return text[:min(most, len(text))] }
 
-var takeBackupInPod = inPod(podBackup, func(message string) any { return operator.BackupResult{Error: message} })
+// why is as much of an error as a termination message can hold.
+func why(err error) string { return beginning(err.Error(), 3000) }
+
+var takeBackupInPod = inPod(podBackup, func(err error) any { return operator.BackupResult{Error: why(err)} })
 
 func podBackup(ctx context.Context, in *operator.BackupOrder) (any, error) {
 	sys, err := keptSystem(in.System.Hash)
@@ -105,11 +109,25 @@ func keptSystem(hash string) (*system.System, error) {
 	return sys, nil
 }
 
-var restoreMemberInPod = inPod(podRestore, func(message string) any { return operator.RestoreResult{Error: message} })
+// podAsker starts programs in this pod, which has the image of a version.
+func podAsker(sys ask.Expander, version string) *ask.Asker {
+	asker := ask.New(sys)
+	asker.Program = inImage(version, func(name string) (string, error) { return local.FindProgram(nil, name) })
+	return asker
+}
 
-// podRestore fills the volume of one member. A mark beside the data says when it is whole: what is there without it was left by a
-// pod that was cut off, and is made anew.
+var restoreMemberInPod = inPod(podRestore, func(err error) any { return operator.RestoreResult{Error: why(err)} })
+
 func podRestore(ctx context.Context, in *operator.RestoreOrder) (any, error) {
+	if in.Volume == "" {
+		return restoreFrom(ctx, in) // the Job is done once, and this into a member that runs
+	}
+	return podFill(ctx, in)
+}
+
+// podFill fills the volume of one member. A mark beside the data says when it is whole: what is there without it was left by a
+// pod that was cut off, and is made anew.
+func podFill(ctx context.Context, in *operator.RestoreOrder) (any, error) {
 	mark := filepath.Join(in.Volume, ".theseus-restored-"+in.ID)
 	if text, err := os.ReadFile(mark); err == nil {
 		result := operator.RestoreResult{}
@@ -118,30 +136,38 @@ func podRestore(ctx context.Context, in *operator.RestoreOrder) (any, error) {
 	if err := os.RemoveAll(in.Member.Data); err != nil {
 		return nil, fmt.Errorf("clear what a try before has left: %w", err)
 	}
-	sys, err := keptSystem(in.System.Hash)
+	result, err := restoreFrom(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	return result, leaveMark(mark, result)
+}
+
+// restoreFrom gets the backup, which is whole and of this System, and has the System's program restore it.
+func restoreFrom(ctx context.Context, in *operator.RestoreOrder) (operator.RestoreResult, error) {
+	none := operator.RestoreResult{}
+	sys, err := keptSystem(in.System.Hash)
+	if err != nil {
+		return none, err
 	}
 	got := filepath.Join(operator.WorkFolder, "got")
 	if err := os.RemoveAll(got); err != nil {
-		return nil, err
+		return none, err
 	}
 	proof, err := podGet(ctx, in, got)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if proof.System.Name != in.System.Name {
-		return nil, fmt.Errorf("backup %s is one of %s, and cluster %s is a %s", proof.Name, proof.System.Name, in.Cluster, in.System.Name)
+		return none, fmt.Errorf("backup %s is one of %s, and cluster %s is a %s", proof.Name, proof.System.Name, in.Cluster, in.System.Name)
 	}
-	asker := ask.New(sys)
-	asker.Program = inImage(in.Member.Version, func(name string) (string, error) { return local.FindProgram(nil, name) })
+	asker := podAsker(sys, in.Member.Version)
 	defer asker.Close()
 	f := &filler{asker: asker, system: sys, cluster: in.Cluster, spec: &in.Spec, all: in.All, got: got}
 	if err := f.fill(ctx, &in.Member); err != nil {
-		return nil, err
+		return none, err
 	}
-	result := operator.RestoreResult{Name: proof.Name.String()}
-	return result, leaveMark(mark, result)
+	return operator.RestoreResult{Name: proof.Name.String()}, nil
 }
 
 func podGet(ctx context.Context, in *operator.RestoreOrder, got string) (backup.Proof, error) {
@@ -167,7 +193,7 @@ func leaveMark(mark string, result operator.RestoreResult) error {
 	return os.WriteFile(mark, text, 0o600)
 }
 
-var forgetBackupInPod = inPod(podForget, func(message string) any { return operator.BackupResult{Error: message} })
+var forgetBackupInPod = inPod(podForget, func(err error) any { return operator.BackupResult{Error: why(err)} })
 
 // podForget deletes what a backup stored. What is not there counts as deleted.
 func podForget(ctx context.Context, in *operator.ForgetOrder) (any, error) {
@@ -185,3 +211,36 @@ func podForget(ctx context.Context, in *operator.ForgetOrder) (any, error) {
 	}
 	return operator.BackupResult{Name: name.String()}, nil
 }
+
+var runActionInPod = inPod(podRun, func(err error) any {
+	outcome := upgrade.OutcomeUnknown
+	if errors.As(err, new(*ask.Failed)) {
+		outcome = upgrade.Failed
+	}
+	return operator.RunResult{Outcome: outcome.String(), Message: why(err)}
+})
+
+// podRun does an action once, whose templates are filled in.
+func podRun(ctx context.Context, in *operator.RunOrder) (any, error) {
+	sys, err := keptSystem(in.System.Hash)
+	if err != nil {
+		return nil, &ask.Failed{Err: err}
+	}
+	kept, err := sys.Action(in.Action)
+	if err != nil {
+		return nil, &ask.Failed{Err: err}
+	}
+	action := *kept
+	action.Run, action.Env = in.Run, in.Env
+	asker := podAsker(filledIn{sys}, in.Version)
+	defer asker.Close()
+	if _, err := asker.Do(ctx, &action, ask.Target{Scope: &system.Scope{M: &system.Member{Name: in.Member}}}); err != nil {
+		return nil, err
+	}
+	return operator.RunResult{Outcome: upgrade.Succeeded.String()}, nil
+}
+
+// filledIn is a System whose templates are filled in already: what they came to may look like one.
+type filledIn struct{ *system.System }
+
+func (filledIn) Expand(text string, _ *system.Scope) (string, error) { return text, nil }

@@ -20,7 +20,7 @@ import (
 
 type probeFlags struct {
 	probed
-	rate     float64
+	pace     probe.Options // rate and times of requests
 	duration time.Duration
 	baseline time.Duration
 	settle   time.Duration
@@ -61,6 +61,11 @@ func (t *probed) flags() []string {
 	return f
 }
 
+// flags are those that a probe elsewhere is given, to measure what this one would.
+func (f *probeFlags) flags() []string {
+	return append(f.probed.flags(), "--rate", fmt.Sprint(f.pace.Rate), "--deadline", f.pace.Deadline.String(), "--try-timeout", f.pace.TryTimeout.String())
+}
+
 func newProbe(a *app) *cobra.Command {
 	var f probeFlags
 	c := &cobra.Command{
@@ -92,7 +97,9 @@ the probe is here, wherever the system is.`,
 	fl.StringVar(&f.cert, "cert", "", "file with the certificate that is shown to the endpoints")
 	fl.StringVar(&f.key, "key", "", "file with the key of --cert")
 	fl.StringSliceVar(&f.serverNames, "server-name", nil, "name expected in the certificates: one, or one for each endpoint (default the host)")
-	fl.Float64Var(&f.rate, "rate", 200, "requests a second")
+	fl.Float64Var(&f.pace.Rate, "rate", 200, "requests a second")
+	fl.DurationVar(&f.pace.Deadline, "deadline", 5*time.Second, "how long a request may take with all its tries, from when it is due")
+	fl.DurationVar(&f.pace.TryTimeout, "try-timeout", time.Second, "how long one try of a request that may be repeated may take")
 	fl.DurationVar(&f.duration, "duration", 0, "end after this time (with --endpoints: required)")
 	fl.DurationVar(&f.baseline, "baseline", 10*time.Second, "how long to measure before the upgrade counts as begun")
 	fl.DurationVar(&f.settle, "settle", 10*time.Second, "how long to measure after the end")
@@ -111,8 +118,13 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 	if err != nil {
 		return inputError(err)
 	}
-	if f.rate <= 0 {
-		return inputErrorf("--rate %g: it must be more than nothing", f.rate)
+	switch pace := f.pace; {
+	case pace.Rate <= 0:
+		return inputErrorf("--rate %g: it must be more than nothing", pace.Rate)
+	case pace.TryTimeout <= 0:
+		return inputErrorf("--try-timeout %s: it must be more than nothing", pace.TryTimeout)
+	case pace.Deadline < pace.TryTimeout:
+		return inputErrorf("--deadline %s: it must be at least the --try-timeout, %s", pace.Deadline, pace.TryTimeout)
 	}
 	if len(args) == 1 {
 		return a.probeCluster(ctx, args[0], profile, f)
@@ -123,7 +135,7 @@ func (a *app) probe(ctx context.Context, args []string, f probeFlags) error {
 	if len(f.endpoints) == 0 || f.duration <= 0 {
 		return inputErrorf("give the name of a cluster, or --endpoints with --duration")
 	}
-	m, err := startProbe(ctx, f.probed, f.rate)
+	m, err := startProbe(ctx, f.probed, f.pace)
 	if err != nil {
 		return err
 	}
@@ -136,7 +148,7 @@ const abandonedAfter = 5 * time.Minute
 
 // serveProbe is the probe in a pod.
 func (a *app) serveProbe(ctx context.Context, f probeFlags) error {
-	p, d, err := newProbeOf(f.probed, f.rate)
+	p, d, err := newProbeOf(f.probed, f.pace)
 	if err != nil {
 		return err
 	}
@@ -170,7 +182,7 @@ type measuring struct {
 	ended  chan struct{}
 }
 
-func newProbeOf(t probed, rate float64) (*probe.Probe, probe.Driver, error) {
+func newProbeOf(t probed, pace probe.Options) (*probe.Probe, probe.Driver, error) {
 	if t.system != "etcd" {
 		return nil, nil, inputErrorf("--system %s: there is no probe driver for it yet; drivers: etcd", t.system)
 	}
@@ -182,15 +194,15 @@ func newProbeOf(t probed, rate float64) (*probe.Probe, probe.Driver, error) {
 	if err != nil {
 		return nil, nil, inputError(err)
 	}
-	p, err := probe.New(d, probe.Options{Rate: rate})
+	p, err := probe.New(d, pace)
 	if err != nil {
 		return nil, nil, inputError(errors.Join(err, d.Close()))
 	}
 	return p, d, nil
 }
 
-func startProbe(ctx context.Context, t probed, rate float64) (*measuring, error) {
-	p, d, err := newProbeOf(t, rate)
+func startProbe(ctx context.Context, t probed, pace probe.Options) (*measuring, error) {
+	p, d, err := newProbeOf(t, pace)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +288,7 @@ func (a *app) probeCluster(ctx context.Context, name string, profile probe.Profi
 		return err
 	}
 	defer func() { _, _ = m.Stop() }() // where it is not judged
-	a.talkf("measuring %s at %g requests/s; start an upgrade from another terminal when the baseline is long enough", name, f.rate)
+	a.talkf("measuring %s at %g requests/s; start an upgrade from another terminal when the baseline is long enough", name, f.pace.Rate)
 	wait(ctx, m, f.baseline)
 	a.talkf("the baseline is measured; waiting for an attempt")
 	if err := a.followAttempt(ctx, m, k, f.duration); err != nil && !errors.Is(err, context.Canceled) {

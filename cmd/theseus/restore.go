@@ -27,6 +27,9 @@ func newRestore(a *app) *cobra.Command {
 ever restored over a cluster that exists: give the new one a name of its own,
 look at it, and switch clients over yourself.
 
+Where the System's program writes into members that run, the cluster is started
+first, without data; it counts as incomplete until the program has ended well.
+
 On Kubernetes it makes a Restore and then the Cluster, which waits for it, and
 watches both to their ends. BACKUP is a Backup of the namespace; with --url it
 is the name that the backup has there, as status.name of a Backup says it.`,
@@ -81,8 +84,8 @@ func (a *app) restoreAt(ctx context.Context, s site, file string, from stored) e
 	return nil
 }
 
-// restore gets the backup, makes every member's data folder from it, and has the cluster ready to start. If the data cannot be made,
-// nothing of the new cluster stays.
+// restore has the cluster ready to start: with its data, or where the System restores into members that run, without it and with a note of that. Before
+// anything is made the backup is read and proved.
 func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stored) (string, error) {
 	f, url := p.file, from.url
 	if url == "" && f.cluster.Spec.Backup != nil {
@@ -103,17 +106,11 @@ func (m *machine) restore(ctx context.Context, k *opened, p *proposal, from stor
 	if err := p.mayRead(k.app, name.From); err != nil { // before it is fetched, which may take long
 		return "", err
 	}
-	work, err := os.MkdirTemp("", "theseus-restore-")
-	if err != nil {
-		return "", err
+	get := m.filled
+	if f.system.API().Restore.Into == v1alpha1.IntoMembers {
+		get = m.toLoad
 	}
-	defer os.RemoveAll(work)
-	got := filepath.Join(work, "backup")
-	proof, err := k.fetch(ctx, store, name, got)
-	if err != nil {
-		return "", err
-	}
-	at, err := m.createFilled(ctx, k, f, got, name.From)
+	at, proof, err := get(ctx, k, f, store, restoring{url, name})
 	if err != nil {
 		return "", err
 	}
@@ -133,19 +130,34 @@ func (p *proposal) mayRead(a *app, wrote string) error {
 	return nil
 }
 
-// fetch gets a backup that is whole and of this System. What is not is the user's to choose anew: nothing was made yet.
-func (k *opened) fetch(ctx context.Context, store *backup.Store, name backup.Name, into string) (backup.Proof, error) {
-	k.talkf("getting %s", name)
-	proof, err := store.Get(ctx, name, into)
+// filled makes the new cluster with the data of every member. If it cannot be made, nothing of the new cluster stays.
+func (m *machine) filled(ctx context.Context, k *opened, f *clusterFile, store *backup.Store, what restoring) (*process, backup.Proof, error) {
+	work, err := os.MkdirTemp("", "theseus-restore-")
+	if err != nil {
+		return nil, backup.Proof{}, err
+	}
+	defer os.RemoveAll(work)
+	got := filepath.Join(work, "backup")
+	k.talkf("getting %s", what.name)
+	proof, err := store.Get(ctx, what.name, got)
+	if err := k.usable(what.name, proof, err); err != nil {
+		return nil, proof, err
+	}
+	at, err := m.createFilled(ctx, k, f, got, what.name.From)
+	return at, proof, err
+}
+
+// usable refuses a backup that is not whole, or not of this System. It is the user's to choose anew: nothing was made yet.
+func (k *opened) usable(name backup.Name, proof backup.Proof, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return proof, err
+		return err
 	case err != nil:
-		return proof, inputNext("choose another: "+k.command("backup", name.Cluster, "--list"), "backup %s: %w", name, err)
+		return inputNext("choose another: "+k.command("backup", name.Cluster, "--list"), "backup %s: %w", name, err)
 	case proof.System.Name != k.system.Name():
-		return proof, inputErrorf("backup %s: it is one of %s, and %s is a %s", name, proof.System.Name, k.name, k.system.Name())
+		return inputErrorf("backup %s: it is one of %s, and %s is a %s", name, proof.System.Name, k.name, k.system.Name())
 	}
-	return proof, nil
+	return nil
 }
 
 // createFilled makes the new cluster with its data. It is hollow until the data is whole, so that a cluster with half of its data is
@@ -196,7 +208,7 @@ func (m *process) fillMembers(ctx context.Context, f *clusterFile, got string) e
 	return nil
 }
 
-// filler makes the data folders of members from a backup, by the System's method.
+// filler has the System's method restore a backup: into the data folder of a member, or into a member that runs.
 type filler struct {
 	asker   *ask.Asker
 	system  *system.System

@@ -107,6 +107,7 @@ type downed struct {
 	// Left are the StatefulSets that were adopted, and go on.
 	Left  []string `json:"left,omitempty"`
 	words string
+	next  []string // what is left to a person
 }
 
 // taken is a backup that was taken: what --json prints, and a line.

@@ -328,7 +328,7 @@ func mark(p v1alpha1.StepPhase) string {
 
 func (k *opened) printWait(w *v1alpha1.WaitingFor) {
 	k.printf("waits for %s\n  since %s%s\n", waitText(w), w.Since.Local().Format(time.TimeOnly), until(w))
-	if w.Override != "" && w.Deadline != nil {
+	if w.Override != "" && w.Deadline != nil && w.Rule != "soak" && time.Since(w.Since.Time) >= longWait { // who waits a moment needs no way around it
 		k.printf("  it is waited for because going on is not known to be safe; to go on all the same: %s\n", k.command(asks(w.Override, k.name)))
 	}
 }

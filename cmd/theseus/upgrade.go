@@ -114,6 +114,11 @@ func (a *app) upgrade(ctx context.Context, name string, f upgradeFlags) error {
 
 // followTemplate watches how members are replaced whose template says the version already. There is nothing to edit.
 func (k *opened) followTemplate(ctx context.Context, version string, retry bool) error {
+	if !retry { // else the operator looks at the template when it answers
+		if err := k.awaitTemplate(ctx, version); err != nil {
+			return k.notBegun(err)
+		}
+	}
 	err := k.driveTo(ctx, wantEnd, func() error {
 		if !retry {
 			return nil
@@ -124,6 +129,27 @@ func (k *opened) followTemplate(ctx context.Context, version string, retry bool)
 		return err
 	}
 	return &exitError{code: exitWaiting, err: fmt.Errorf("%s: %s has not begun to replace its members by %s yet", k.name, theOperator, version), next: "to watch: " + k.command("status", k.name, "--watch")}
+}
+
+// awaitTemplate waits until the operator acts on what a template says, or does not for as long as patience: the template may have been changed just now.
+func (k *opened) awaitTemplate(ctx context.Context, version string) error {
+	before := k.last()
+	seen := func(c *v1alpha1.Cluster) bool {
+		return k.system.SameVersion(c.Status.CurrentVersion, version) || before.drove(c.Status.Attempt)
+	}
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for c := k.cluster; !seen(c); {
+		next, err := k.at.next(patient)
+		if patient.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		c = next
+	}
+	return nil
 }
 
 func forceFlag(c *cobra.Command, force *bool) {

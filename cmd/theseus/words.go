@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"theseus.dev/api/v1alpha1"
+	"theseus.dev/upgrade"
 )
 
 // story turns events into lines that people read: what each is about, what happened, and how long it took.
@@ -183,6 +184,9 @@ func eventLine(e v1alpha1.Event) string { return newStory().tell(e).String() }
 func nowLine(st *v1alpha1.ClusterStatus) string {
 	at := st.Attempt
 	if at == nil || at.Phase.Ended() {
+		if l := st.Loading; l != nil {
+			return upgrade.LoadingText(l)
+		}
 		return ""
 	}
 	words := []string{heading(at)}

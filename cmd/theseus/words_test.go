@@ -84,3 +84,13 @@ func TestTook(t *testing.T) {
 		}
 	}
 }
+
+// What goes on is the attempt; after it, a restore that writes into the members.
+func TestNowLine(t *testing.T) {
+	st := &v1alpha1.ClusterStatus{Attempt: &v1alpha1.Attempt{Kind: v1alpha1.AttemptCreate, Phase: v1alpha1.PhaseRunning, To: "1.0"}, Loading: &v1alpha1.Loading{Restore: "r"}}
+	for phase, want := range map[v1alpha1.AttemptPhase]string{v1alpha1.PhaseRunning: "first start at 1.0", v1alpha1.PhaseSucceeded: "restore r is to write into the members once all of them are ready: they have no data yet"} {
+		if st.Attempt.Phase = phase; nowLine(st) != want {
+			t.Errorf("%s: got %q, want %q", phase, nowLine(st), want)
+		}
+	}
+}

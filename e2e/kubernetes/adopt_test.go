@@ -45,14 +45,15 @@ spec:
   upgrade: {progressDeadline: 4m, soak: 1s}
 `
 
-// TestAdopt takes over an etcd that was made by hand, as a person does who follows what the status says, and upgrades it under load.
+// TestAdopt takes over an etcd that was made by hand, as a person does who follows what the status says, and upgrades it under load, over two hops.
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)
-	loadEtcd(t, versions["3.5"])
-	loadEtcd(t, versions["3.6"])
+	for _, minor := range []string{"3.5", "3.6", "3.7"} {
+		loadEtcd(t, versions[minor])
+	}
 	c.installCRDs()
 	c.create("etcd.yaml", "VERSION", versions["3.5"])
 	set, pods := c.statefulSet("etcd"), c.podsOf("etcd")
@@ -68,16 +69,16 @@ func TestAdopt(t *testing.T) {
 	}
 
 	m := c.measureWorkload("etcd", "app=etcd")
-	m.wait(5 * time.Second)
-	m.probe.Mark(probe.Upgrade, "to 3.6")
-	c.upgradeTo("kv", versions["3.6"])
+	m.wait(6 * time.Second)
+	m.probe.Mark(probe.Upgrade, "to 3.7")
+	c.upgradeTo("kv", versions["3.7"])
 	c.await("kv", "waits for the image", waitsFor("StatefulSet etcd", "TakeImage"))
 	must(t, c.patchText("kv", `{"spec": {"components": {"etcd": {"adopt": {"allow": ["TakeImage"]}}}}}`))
-	kv := c.await("kv", "runs 3.6", settledAt(versions["3.6"]))
+	kv := c.await("kv", "runs 3.7", settledAt(versions["3.7"]))
+	c.arrived(kv, 2)
 	m.probe.Mark(probe.Settle, "after")
-	m.wait(5 * time.Second)
+	m.wait(6 * time.Second)
 	m.judge(kv)
-	c.backedUp(kv)
 
 	members := c.podsOf("etcd")
 	must(t, c.any.Resource(clusters).Namespace(c.namespace).Delete(t.Context(), "kv", metav1.DeleteOptions{}))
@@ -113,7 +114,10 @@ func TestAdoptOrder(t *testing.T) {
 		t.Errorf("the pods are %v, and were %v: adopting replaced some", now, first)
 	}
 
+	release := c.handsOff("app: shop")
 	c.setVersion("1.0.1", "1.0.1")
+	c.await("kv", "waits for the budget by its name", waitsFor("", "its eviction is refused by PodDisruptionBudget hands-off (3 of 3 healthy pods, 3 wanted)"))
+	release()
 	kv := c.await("kv", "runs 1.0.1", settledAt("1.0.1"))
 	if got := replaced(kv); len(got) != 3 || !kv.Status.Attempt.Disrupted {
 		t.Errorf("replaced were %v, want all three, one after the other", got)
@@ -201,10 +205,11 @@ func stalled(with string) func(*v1alpha1.Cluster) bool {
 	}
 }
 
+// waitsFor says that an attempt waits for an object, or for any where none is named, with some words.
 func waitsFor(object, text string) func(*v1alpha1.Cluster) bool {
 	return func(kv *v1alpha1.Cluster) bool {
 		a := kv.Status.Attempt
-		return a != nil && a.WaitingFor != nil && a.WaitingFor.Object == object && strings.Contains(a.WaitingFor.Message, text)
+		return a != nil && a.WaitingFor != nil && (object == "" || a.WaitingFor.Object == object) && strings.Contains(a.WaitingFor.Message, text)
 	}
 }
 

@@ -34,6 +34,10 @@ spec:
   upgrade: {soak: 300ms, progressDeadline: 3m}
 `
 
+const aerospikePeers = "${all.map(x, x.name + '=' + x.host + ':' + string(x.port.service)).join(',')}"
+
+var aerospikePrograms = []string{"/usr/bin/asd", "/usr/bin/asinfo", "/usr/bin/asbackup", "/usr/bin/asrestore", "/bin/grep"}
+
 // TestAerospike goes the way of the Aerospike operator's document "Upgrading Clusters" with the shipped System and the chart's rights: no upgrade without a place for
 // backups, only listed versions and paths; the backup first; volumes made anew with 4.2 and only then, one member after the other; migrations waited for; the others
 // told to forget a member. Two members, as there. Questions and actions run asinfo in the pods.
@@ -41,12 +45,11 @@ func TestAerospike(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
-	loadPlayed(t, "aerospike", "asd", []string{"/usr/bin/asd", "/usr/bin/asinfo", "/usr/bin/asbackup", "/bin/grep"}, []string{"4.1.0.6", "4.2.0.10", "4.3.0.2"})
+	loadPlayed(t, "aerospike", "asd", aerospikePrograms, []string{"4.1.0.6", "4.2.0.10", "4.3.0.2"})
 	c.installChart()
-	c.knobs("aerospike", `{"members": {"as-aerospike-1@4.3.0.2": {"settledAfter": "2s"}}}`)
+	c.knobs("aerospike", `{"members": {"as-aerospike-1@4.3.0.2": {"settledAfter": "20s"}}}`) // longer than questions by exec take on a busy machine
 	c.apply(backupClaim)
-	peers := "${all.map(x, x.name + '=' + x.host + ':' + string(x.port.service)).join(',')}"
-	c.applyAdmitted(aerospikeCluster, "PLAYED", playedBy("aerospike", peers, "service"))
+	c.applyAdmitted(aerospikeCluster, "PLAYED", playedBy("aerospike", aerospikePeers, "service"))
 	c.await("as", "runs 4.1.0.6", settledAt("4.1.0.6"))
 
 	c.refuses("as", `{"spec": {"version": "4.2.0.10"}}`, "spec.backup: the hop from 4.1.0.6 to 4.2.0.10 requires a backup and there is no place for it")
@@ -75,7 +78,7 @@ func TestAerospike(t *testing.T) {
 			t.Errorf("%s is there still: a volume was not made anew", uid)
 		}
 	}
-	c.readBack(written)
+	c.readBack("as", written)
 	c.backupsCameFirst(as)
 	c.provedBackup(as, "as-4.1.0.6-4.2.0.10-a")
 	c.eventually("no pod waits for the operator any more", func(ctx context.Context) error {
@@ -96,13 +99,47 @@ func TestAerospike(t *testing.T) {
 	if waits := f.shows(waitingFor); !slices.ContainsFunc(waits, func(w string) bool { return strings.HasSuffix(w, "settled/no migrations, with some left") }) {
 		t.Errorf("nobody waited for migrations: %q", waits)
 	}
-	c.readBack(written)
+	c.readBack("as", written)
 	c.provedBackup(as, "as-4.2.0.10-4.3.0.2-a")
 	if n := c.forgot(); n < 2 {
 		t.Errorf("the others were told %d times to forget an address, want 2 at least", n)
 	}
 	c.contains("events", sorted(c.heard("as")), "AttemptStarted", "AttemptSucceeded", "BackedUp", "MemberReplaced", "Renew")
 	c.refuses("as", `{"spec": {"version": "4.2.0.10"}}`, "is a downgrade")
+}
+
+// TestAerospikeRestore takes a backup and restores it into a Cluster beside the old one, which starts without data and counts as incomplete until all of it was written
+// into its members.
+func TestAerospikeRestore(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	loadTheseus(t)
+	loadPlayed(t, "aerospike", "asd", aerospikePrograms, []string{"4.3.0.2"})
+	c.installChart()
+	c.knobs("aerospike", "{}")
+	c.apply(backupClaim)
+	played := playedBy("aerospike", aerospikePeers, "service")
+	c.applyAdmitted(aerospikeCluster, "4.1.0.6", "4.3.0.2", "PLAYED", played+"\n  backup: {url: 'file:///backups', claim: backups}")
+	c.await("as", "runs 4.3.0.2", settledAt("4.3.0.2"))
+	written := c.write20()
+	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Backup, metadata: {name: b}, spec: {cluster: as}}")
+	b := c.backup("b")
+	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: r}, spec: {backup: b, cluster: as2}}")
+	c.apply(aerospikeCluster, "{name: as}", "{name: as2}", "4.1.0.6", "4.3.0.2", "PLAYED", played)
+	f := c.film("as2")
+	c.await("as2", "has its members, who are asked by programs that take their time", settledAt("4.3.0.2"))
+	r := c.restore("r", v1alpha1.ConditionFinished)
+	if r.Status.Name != b.Status.Name || len(r.Status.Members) != 2 || r.Status.ClusterUID == "" {
+		t.Errorf("the status of the restore is %+v", r.Status)
+	}
+	as2 := c.await("as2", "is whole", func(o *v1alpha1.Cluster) bool {
+		return o.Status.Loading == nil && meta.IsStatusConditionFalse(o.Status.Conditions, v1alpha1.ConditionReconciling)
+	})
+	if meta.FindStatusCondition(as2.Status.Conditions, v1alpha1.ConditionRestoring) != nil {
+		t.Errorf("it is still restored: %+v", as2.Status.Conditions)
+	}
+	c.contains("Restoring", f.shows(condition(v1alpha1.ConditionRestoring)), "Restoring: restore r is to write into the members once all of them are ready: they have no data yet")
+	c.readBack("as2", written)
 }
 
 func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
@@ -165,14 +202,14 @@ func (c *cluster) write20() map[string]string {
 	return written
 }
 
-// readBack wants all of it from a majority, by way of each member.
-func (c *cluster) readBack(written map[string]string) {
+// readBack wants all of it from a majority, by way of each member of a Cluster.
+func (c *cluster) readBack(name string, written map[string]string) {
 	c.t.Helper()
 	for i := range 2 {
 		kept := struct {
 			Keys map[string]string `json:"keys"`
 		}{}
-		must(c.t, c.askMember(fmt.Sprintf("as-aerospike-%d", i), "3000", "/backup", &kept))
+		must(c.t, c.askMember(fmt.Sprintf("%s-aerospike-%d", name, i), "3000", "/backup", &kept))
 		for key, value := range written {
 			if kept.Keys[key] != value {
 				c.t.Errorf("member %d has %q for %s, want %q", i, kept.Keys[key], key, value)
@@ -188,7 +225,7 @@ func (c *cluster) provedBackup(as *v1alpha1.Cluster, name string) {
 	if !strings.HasPrefix(journal, name) || !meta.IsStatusConditionTrue(as.Status.Conditions, v1alpha1.ConditionBackedUp) {
 		c.t.Errorf("the backup is %q, want %s…, and the condition BackedUp", journal, name)
 	}
-	object, err := c.any.Resource(v1alpha1.GroupVersion.WithResource("backups")).Namespace(c.namespace).Get(c.t.Context(), journal, metav1.GetOptions{})
+	object, err := c.any.Resource(backups).Namespace(c.namespace).Get(c.t.Context(), journal, metav1.GetOptions{})
 	must(c.t, err)
 	b := v1alpha1.Backup{}
 	must(c.t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &b))

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
+
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/e2e/kubernetes/lab"
 )
@@ -56,6 +58,7 @@ func TestBadVersions(t *testing.T) {
 			c.upgradeTo(bad.name, "1.1.0")
 			if bad.failure == "Pause" || bad.behaves == "" {
 				c.awaitPhase(bad.name, v1alpha1.PhasePaused, bad.want)
+				c.tellsOf(bad.name, kstatus.FailedStatus)
 				must(t, c.patchText(bad.name, `{"spec": {"version": "1.0.0"}}`))
 			}
 			if bad.behaves == "" {
@@ -64,6 +67,11 @@ func TestBadVersions(t *testing.T) {
 				c.awaitPhase(bad.name, v1alpha1.PhaseRolledBack, bad.want)
 			}
 			c.await(bad.name, "runs 1.0.0 again", settledAt("1.0.0"))
+			if bad.failure == "Pause" || bad.behaves == "" {
+				c.tellsOf(bad.name, kstatus.CurrentStatus)
+			} else {
+				c.tellsOf(bad.name, kstatus.FailedStatus) // it still asks for what failed
+			}
 			w.check()
 		})
 	}

@@ -17,9 +17,7 @@ import (
 
 // TestCommandData probes a real etcd from outside while it is upgraded, and restores a backup of it into a new cluster, by commands alone.
 func TestCommandData(t *testing.T) {
-	if !long {
-		t.Skip("takes minutes: THESEUS_LONG=1")
-	}
+	t.Parallel()
 	c := newCluster(t)
 	versions := etcdVersions(t)
 	loadTheseus(t)
@@ -74,8 +72,9 @@ func (p *person) probed(to string) {
 	t := p.c.t
 	t.Helper()
 	p.exits(2, "probe", "kv", "--rate", "0").says("--rate 0")
+	p.exits(2, "probe", "kv", "--deadline", "500ms").says("--deadline 500ms", "--try-timeout, 1s")
 	p.exits(1, "probe", "kv", "--image", "lab.test/none:1").says("the probe does not start", "--image")
-	cmd, out, talk := p.start(program(t), "probe", "kv", "--baseline", "6s", "--settle", "6s", "--out", "verdict", "--json")
+	cmd, out, talk := p.start(program(t), "probe", "kv", "--rate", "20", "--deadline", "30s", "--try-timeout", "5s", "--baseline", "6s", "--settle", "6s", "--out", "verdict", "--json")
 	p.c.eventually("the probe measures", func(context.Context) error {
 		if !strings.Contains(talk.String(), "start an upgrade") {
 			return errors.New(talk.String())

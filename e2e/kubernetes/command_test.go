@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -23,6 +24,7 @@ import (
 // TestCommand does from outside what a person does with a cluster in Kubernetes from its first start to its end: commands of the local mode, with a
 // flag. What is asked of attempts beside pause and resume is tested in cmd/theseus, and backup, restore and probe in tests of their own.
 func TestCommand(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {
@@ -47,7 +49,7 @@ func TestCommand(t *testing.T) {
 		t.Fatalf("plans and refused edits left generation %d of the spec, %v; want 1", si.Generation, err)
 	}
 
-	p.pausedAndResumed()
+	p.pausedAndResumed("si", "si-standin-2", "1.1.0")
 	p.exits(0, "history", "si", "--events").prints("upgrade +1.0.0 +1.1.0 +succeeded", "pause .*lunch")
 	p.exits(0, "logs", "si", "--lines", "2").prints("── si-standin-1", "version 1.1.0 serves on")
 	p.exits(2, "logs", "si", "si-standin-7").says("has no member")
@@ -167,28 +169,26 @@ func (p *person) refusals() {
 	p.exits(2, "validate", "wrong.yaml", "--server-side", "--context", "nowhere").says("there is no such context")
 }
 
-// pausedAndResumed pauses an upgrade from a second terminal.
-func (p *person) pausedAndResumed() {
+// pausedAndResumed pauses an upgrade from a second terminal. The first member to go is named.
+func (p *person) pausedAndResumed(name, first, version string) {
 	t := p.c.t
 	t.Helper()
-	cmd, out, talk := p.start(program(t), "upgrade", "si", "--to", "1.1.0")
-	p.c.await("si", "upgrades", func(si *v1alpha1.Cluster) bool {
-		return si.Status.TargetVersion == "1.1.0" && si.Status.Attempt.Disrupted
-	})
-	p.exits(0, "pause", "si", "--reason", "lunch").prints("si runs 1.*paused as asked")
+	cmd, out, talk := p.start(program(t), "upgrade", name, "--to", version)
+	p.c.await(name, "upgrades", func(c *v1alpha1.Cluster) bool { return c.Status.TargetVersion == version && c.Status.Attempt.Disrupted })
+	p.exits(0, "pause", name, "--reason", "lunch").prints(name + " runs 1.*paused as asked")
 	_ = cmd.Wait()
-	first := told{t, "the upgrade", out.String(), talk.String()}
+	w := told{t, "the upgrade", out.String(), talk.String()}
 	if code := cmd.ProcessState.ExitCode(); code != 4 {
-		t.Fatalf("a paused upgrade ends with exit code %d, want 4:\n%s%s", code, first.out, first.err)
+		t.Fatalf("a paused upgrade ends with exit code %d, want 4:\n%s%s", code, w.out, w.err)
 	}
-	first.says("si-standin-2 +replace it by 1.1.0", "paused as asked", "to go on: theseus resume si --namespace "+p.c.namespace)
-	p.exits(0, "status", "si").prints("upgrade from 1.0.0 to 1.1.0: paused", "theseus resume si --namespace "+p.c.namespace)
-	p.exits(2, "pause", "si").says("the attempt rests already")
-	p.exits(0, "resume", "si").prints("si runs 1.1.0, 3 of 3 members ready")
-	status := p.exits(0, "status", "si", "--json")
-	si := &v1alpha1.Cluster{}
-	if err := json.Unmarshal([]byte(status.out), si); err != nil || si.Status.CurrentVersion != "1.1.0" {
-		t.Fatalf("status --json: %v, version %q", err, si.Status.CurrentVersion)
+	w.says(first+" +replace it by "+version, "paused as asked", "to go on: theseus resume "+name+" --namespace "+p.c.namespace)
+	p.exits(0, "status", name).prints("upgrade from 1.0.0 to "+version+": paused", "theseus resume "+name+" --namespace "+p.c.namespace)
+	p.exits(2, "pause", name).says("the attempt rests already")
+	p.exits(0, "resume", name).prints(name + " runs " + version + ", 3 of 3 members ready")
+	status := p.exits(0, "status", name, "--json")
+	c := &v1alpha1.Cluster{}
+	if err := json.Unmarshal([]byte(status.out), c); err != nil || c.Status.CurrentVersion != version {
+		t.Fatalf("status --json: %v, version %q", err, c.Status.CurrentVersion)
 	}
 }
 
@@ -224,9 +224,13 @@ func (p *person) takenDown() {
 	t := p.c.t
 	t.Helper()
 	p.exits(2, "down", "si").says("Type its name", "not confirmed; nothing was changed")
-	p.exits(0, "down", "si", "--yes").prints("the members of si are stopped; their volumes stay")
+	p.exits(0, "down", "si", "--yes").prints("the members of si are stopped; their volumes stay in .*, for a cluster of this name at version 1.2.0")
 	if n := p.claims(); n != 3 {
 		t.Errorf("down left %d volumes, want 3", n)
+	}
+	p.exits(2, "up", "si.yaml").says(`spec.version: "1.0.0": is older than 1.2.0, which wrote to the volumes that are there for its members already; write 1.2.0`)
+	if _, err := p.c.get(t.Context(), "si"); !apierrors.IsNotFound(err) {
+		t.Errorf("the refused file made a Cluster, or nobody knows: %v", err)
 	}
 	p.write("si.yaml", strings.ReplaceAll(standinCluster, "VERSION", "1.2.0"))
 	p.exits(0, "up", "si.yaml").prints("si runs 1.2.0, 3 of 3 members ready")

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"theseus.dev/api/v1alpha1"
 )
 
@@ -26,14 +28,15 @@ spec:
   upgrade: {soak: 1s, progressDeadline: 2m}
 `
 
-// TestKilled kills the operator at each of its writes to the API server, one after the other, while a cluster is made and upgraded twice:
-// in one world after each write, in the other before each but the first. It is started again each time, and the end is the same.
+// TestKilled kills the operator at each of its writes to the API server, one after the other: while a cluster is made, while it is upgraded with a backup, and
+// while it is upgraded to a version that says it is another one, and goes back. The first two times it dies after each write, then before each but the
+// first. It is started again each time, and the end is the same.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
-	for _, version := range []string{"1.0.0", "1.1.0", "1.2.0"} {
-		loadStandin(t, version)
+	for version, behaves := range map[string]string{"1.0.0": "", "1.1.0": "", "1.2.0": `"answerVersion": "1.1.9"`} {
+		loadBehaving(t, "killed", version, behaves)
 	}
 	c.installCRDs()
 	program := filepath.Join(t.TempDir(), "theseus-faults")
@@ -42,25 +45,46 @@ func TestKilled(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	c.apply(standinCluster, "VERSION", "1.0.0")
+	c.apply(backupClaim)
+	c.apply(standinCluster+`  backup: {url: "file:///backups", claim: backups}
+  options: {control: /control.json}
+`, "VERSION", "1.0.0", "lab.test/standin", "lab.test/killed")
 	k := &killer{c: c, program: program, dir: t.TempDir()}
 	created := k.until("runs 1.0.0", "*.done*", settledAt("1.0.0"))
-	r := &roll{cluster: c, seen: map[string]map[string]bool{}}
+	r := rollOf(c)
 	r.writer = r.writes("si")
 	r.count()
 	c.upgradeTo("si", "1.1.0")
 	after := k.until("runs 1.1.0", "*.done*", settledAt("1.1.0"))
 	c.upgradeTo("si", "1.2.0")
-	before := k.until("runs 1.2.0", "*.begin*", settledAt("1.2.0"))
+	before := k.until("runs 1.1.0 again", "*.begin*", func(have *v1alpha1.Cluster) bool {
+		return have.Status.FailedTarget == "1.2.0" && settledAt("1.1.0")(have)
+	})
 	t.Logf("the operator was killed %d times while the cluster was made, %d times after a write of an upgrade, %d times before one", created, after, before)
 	if created < 5 || after < 15 || before < 10 {
 		t.Error("that is fewer than there are writes")
 	}
 	r.writer.check()
+	went := 0 // to the bad version, and back
 	for name, uids := range r.seenPods() {
-		if len(uids) != 3 {
-			t.Errorf("%s was %d pods, want one for each version", name, len(uids))
+		switch len(uids) {
+		case 2:
+		case 4:
+			went++
+		default:
+			t.Errorf("%s was %d pods, want one for each version that it ran", name, len(uids))
 		}
+	}
+	if n := r.awayAtOnce(); n != 1 {
+		t.Errorf("%d members were away at once, want one", n)
+	}
+	if went != 1 {
+		t.Errorf("%d members went to the bad version and back, want one", went)
+	}
+	taken, err := c.any.Resource(backups).Namespace(c.namespace).List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	if len(taken.Items) != 2 {
+		t.Errorf("there are %d backups, want one before each upgrade", len(taken.Items))
 	}
 	if restarts := c.restarts(); restarts > 0 {
 		t.Errorf("containers of members were restarted %d times", restarts)
@@ -128,7 +152,7 @@ func points(pattern string, claims int) string {
 		return "operator/*/" + pattern
 	}
 	var points []string
-	for _, what := range []string{"*status", "*statefulsets*", "*eviction", "*daemonsets*", "*services*"} {
+	for _, what := range []string{"*status", "*statefulsets*", "*eviction", "*daemonsets*", "*services*", "*backups*", "*jobs*"} {
 		points = append(points, "operator/*/"+what+pattern[1:])
 	}
 	return strings.Join(points, "\n")

@@ -14,6 +14,7 @@ import (
 	kstatus "github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"theseus.dev/api/v1alpha1"
@@ -62,6 +63,7 @@ func TestKubectl(t *testing.T) {
 
 	c.mustKubectl("", "patch", "cluster.theseus.dev", "si", "--type=merge", "-p", `{"spec": {"version": "1.1.0"}}`)
 	c.arrives("si", "1.1.0")
+	c.leaderLast("si")
 
 	c.environment = []string{"KUBE_EDITOR=sed -i s/1.1.0/1.2.0/"}
 	c.mustKubectl("", "edit", "cluster.theseus.dev", "si")
@@ -70,6 +72,9 @@ func TestKubectl(t *testing.T) {
 	table := strings.Split(c.mustKubectl("", "get", "cluster.theseus.dev", "si"), "\n")
 	if strings.Join(strings.Fields(table[0]), " ") != "NAME VERSION DESIRED VERSION DESIRED MEMBERS READY MEMBERS AGE" || !strings.HasPrefix(strings.Join(strings.Fields(table[1]), " "), "si 1.2.0 1.2.0 3 3 ") {
 		t.Errorf("kubectl get prints\n%s", strings.Join(table, "\n"))
+	}
+	for _, short := range []string{"thc", "thb", "thr", "thsys"} {
+		c.mustKubectl("", "get", short)
 	}
 	for _, explained := range []struct{ path, want string }{{"cluster.spec.version", "upgrade"}, {"cluster.spec.upgrade.onFailure", "Rollback"}} {
 		if out := c.mustKubectl("", "explain", "--api-version=theseus.dev/v1alpha1", explained.path); !strings.Contains(out, explained.want) {
@@ -83,6 +88,18 @@ func TestKubectl(t *testing.T) {
 		}
 	}
 	c.helmCluster(strings.ReplaceAll(standinCluster, "{name: si}", "{name: hi}"))
+}
+
+// leaderLast wants the member with the role leader to have given it away, and to have gone last.
+func (c *cluster) leaderLast(name string) {
+	c.t.Helper()
+	have, err := c.get(c.t.Context(), name)
+	must(c.t, err)
+	acts := eventsOf(have, "Run", "Stop")
+	last := acts[len(acts)-1]
+	if len(acts) != 4 || acts[2] != strings.Replace(last, "Stop", "Run", 1) {
+		c.t.Errorf("done was %q, want two to go, and the third to hand its role over and go", acts)
+	}
 }
 
 // helmCluster installs a Cluster by a chart of its own, and upgrades it by --set.
@@ -100,6 +117,30 @@ func (c *cluster) helmCluster(manifest string) {
 	c.arrives("hi", "1.0.0")
 	c.helm("upgrade", "hi", chart, "--namespace", c.namespace, "--set", "version=1.0.1")
 	c.arrives("hi", "1.0.1")
+}
+
+// tellsOf wants kstatus to say something of a Cluster at last, and all of its conditions to be of its generation then.
+func (c *cluster) tellsOf(name string, want kstatus.Status) {
+	c.t.Helper()
+	c.eventually("kstatus says "+string(want)+" of "+name, func(ctx context.Context) error {
+		object, err := c.any.Resource(clusters).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		result, err := kstatus.Compute(object)
+		must(c.t, err)
+		if result.Status != want {
+			return fmt.Errorf("it says %s: %s", result.Status, result.Message)
+		}
+		have := v1alpha1.Cluster{}
+		must(c.t, runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &have))
+		for _, k := range have.Status.Conditions {
+			if k.ObservedGeneration != have.Generation {
+				c.t.Errorf("condition %s of %s is of generation %d, and the Cluster of %d", k.Type, name, k.ObservedGeneration, have.Generation)
+			}
+		}
+		return nil
+	})
 }
 
 // arrives waits as people and tools do, from the moment of the edit on, and wants the version to be there then.

@@ -19,6 +19,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/e2e/kubernetes/lab"
@@ -88,9 +91,9 @@ type film struct {
 
 func (c *cluster) film(name string) *film {
 	c.t.Helper()
-	w, err := c.any.Resource(clusters).Namespace(c.namespace).Watch(c.t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	have, err := c.any.Resource(clusters).Namespace(c.namespace).Get(c.t.Context(), name, metav1.GetOptions{})
 	must(c.t, err)
-	c.t.Cleanup(w.Stop)
+	w := c.watch(have.GetResourceVersion(), metav1.ListOptions{FieldSelector: "metadata.name=" + name}, c.any.Resource(clusters).Namespace(c.namespace).Watch)
 	f := &film{}
 	go func() {
 		for event := range w.ResultChan() {
@@ -105,6 +108,18 @@ func (c *cluster) film(name string) *film {
 		}
 	}()
 	return f
+}
+
+// watch goes on where it was when the API server ends it.
+func (c *cluster) watch(from string, o metav1.ListOptions, with func(context.Context, metav1.ListOptions) (watch.Interface, error)) watch.Interface {
+	c.t.Helper()
+	w, err := watchtools.NewRetryWatcherWithContext(c.t.Context(), from, &cache.ListWatch{WatchFuncWithContext: func(ctx context.Context, more metav1.ListOptions) (watch.Interface, error) {
+		more.FieldSelector, more.LabelSelector = o.FieldSelector, o.LabelSelector
+		return with(ctx, more)
+	}})
+	must(c.t, err)
+	c.t.Cleanup(w.Stop)
+	return w
 }
 
 // shows are the different texts that were to be seen one after the other, without the empty ones.
@@ -191,7 +206,7 @@ func (c *cluster) heard(name string) (reasons []string) {
 	return reasons
 }
 
-// columns are what kubectl get shows of a Cluster.
+// columns are what kubectl get shows of a Cluster, without -o wide.
 func (c *cluster) columns() (names []string) {
 	c.t.Helper()
 	text, err := c.CoreV1().RESTClient().Get().AbsPath("/apis/theseus.dev/v1alpha1/namespaces/"+c.namespace+"/clusters").
@@ -200,7 +215,9 @@ func (c *cluster) columns() (names []string) {
 	table := metav1.Table{}
 	must(c.t, json.Unmarshal(text, &table))
 	for _, column := range table.ColumnDefinitions {
-		names = append(names, column.Name)
+		if column.Priority == 0 {
+			names = append(names, column.Name)
+		}
 	}
 	return names
 }

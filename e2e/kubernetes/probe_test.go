@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +30,7 @@ type measuring struct {
 	before []string
 }
 
-// measure sends 200 requests a second to every member by its name, wherever its pod is.
+// measure sends 20 requests a second to every member by its name, wherever its pod is.
 func (c *cluster) measure() *measuring {
 	c.t.Helper()
 	return c.measureWorkload("kv-etcd", "theseus.dev/cluster=kv")
@@ -45,7 +45,8 @@ func (c *cluster) measureWorkload(name, claims string) *measuring {
 	}
 	d, err := etcd.New(etcd.Options{Endpoints: endpoints, FreshEvery: 50, Dial: c.dialPod})
 	must(c.t, err)
-	p, err := probe.New(d, probe.Options{Rate: 200})
+	// A machine that is busy with something else is not to fail: few requests, with time for each. More of them pile up, and each tries again.
+	p, err := probe.New(d, probe.Options{Rate: 20, Deadline: 30 * time.Second, TryTimeout: 5 * time.Second, LookEvery: 3 * time.Second})
 	must(c.t, err)
 	m := &measuring{c: c, claims: claims, probe: p, ended: make(chan struct{}), before: c.resources(claims)}
 	ctx := context.WithoutCancel(c.t.Context())
@@ -99,7 +100,7 @@ func (m *measuring) judge(kv *v1alpha1.Cluster) {
 	m.probe.Stop()
 	<-m.ended
 	must(t, m.err)
-	l := m.result.Ledger
+	l := &m.result.Ledger
 	f := probe.Facts{TargetVersion: kv.Status.CurrentVersion}
 	f.SameData = fact(l.Keepsakes > 0 && l.KeepsakesGone == 0 && l.Unread == 0, "keys from before the baseline are as they were")
 	f.SameResources = fact(slices.Equal(m.before, m.c.resources(m.claims)) && len(m.before) == 3, "the same claims")
@@ -113,18 +114,26 @@ func (m *measuring) judge(kv *v1alpha1.Cluster) {
 	dir := filepath.Join(t.TempDir(), "verdict")
 	must(t, v.Write(dir))
 	t.Log(v.Summary(dir))
+	shown(t, &v)
+}
+
+// timed are the checks of how long something took.
+var timed = regexp.MustCompile("^(longest gap: .*|the probe kept its schedule|looks without a hole)$")
+
+// shown wants all that L3 asks for. How long something took depends on what else the machine does: it is reported, and judged where there is time to look at it.
+func shown(t *testing.T, v *probe.Verdict) {
+	t.Helper()
 	for _, outcome := range []probe.Outcome{probe.Fail, probe.NotShown} {
 		for _, c := range v.Failures(outcome) {
-			t.Logf("%s: %s: %s, limit %s. %s", outcome, c.Name, c.Measured, c.Limit, c.Why)
+			say := t.Errorf
+			if timed.MatchString(c.Name) && !long {
+				say = t.Logf
+			}
+			say("%s: %s: %s, limit %s. %s", outcome, c.Name, c.Measured, c.Limit, c.Why)
 		}
 	}
-	if l.Lost+l.Wrong+l.Duplicated+l.Stale+l.StaleOfLost+l.KeepsakesGone > 0 || l.Acked == 0 {
-		t.Errorf("of %d acknowledged writes %d are lost, %d wrong, %d doubled; %d reads were stale; %d of %d keys from before are gone",
-			l.Acked, l.Lost, l.Wrong, l.Duplicated, l.Stale+l.StaleOfLost, l.KeepsakesGone, l.Keepsakes)
-	}
-	// Gaps and failures depend on what else the machine does: they are judged where there is time to look at them.
-	if long && (v.Outcome != probe.Pass || !strings.Contains(v.Summary(dir), "L3")) {
-		t.Error("want pass at L3")
+	if n := v.Result.Keeping.Holes; n > 0 {
+		t.Errorf("%d requests that were due were not sent", n)
 	}
 }
 
@@ -132,6 +141,7 @@ func profile(t *testing.T) probe.Profile {
 	t.Helper()
 	p, err := probe.ProfileNamed("quick")
 	must(t, err)
+	p.MinRequests = 100 // of 20 a second
 	return p
 }
 

@@ -89,6 +89,19 @@ func TestRestore(t *testing.T) {
 		t.Errorf("a restore of what was deleted ended with %q", message)
 	}
 	c.restore("kv3", v1alpha1.ConditionFinished)
+
+	// A Backup outlives its cluster, and can be restored then.
+	must(t, c.any.Resource(clusters).Namespace(c.namespace).Delete(t.Context(), "kv", metav1.DeleteOptions{}))
+	c.eventually("the members of kv are gone", func(ctx context.Context) error {
+		pods, err := c.CoreV1().Pods(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: "theseus.dev/cluster=kv"})
+		if err == nil && len(pods.Items) > 0 {
+			err = fmt.Errorf("%d are there", len(pods.Items))
+		}
+		return err
+	})
+	c.apply("{apiVersion: theseus.dev/v1alpha1, kind: Restore, metadata: {name: late}, spec: {backup: b, cluster: kv4}}")
+	c.apply(etcdCluster, "{name: kv}", "{name: kv4}", "replicas: 3", "replicas: 1", "VERSION", version)
+	c.restore("late", v1alpha1.ConditionFinished)
 }
 
 var (
@@ -146,7 +159,7 @@ func (c *cluster) backupGone(name string) {
 func (c *cluster) restore(name, condition string) *v1alpha1.Restore {
 	c.t.Helper()
 	r := &v1alpha1.Restore{}
-	c.eventually("restore "+name, func(ctx context.Context) error {
+	c.within(3*time.Minute, "restore "+name, func(ctx context.Context) error {
 		object, err := c.any.Resource(restores).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, r)

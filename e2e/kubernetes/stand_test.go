@@ -57,6 +57,8 @@ func TestUpgradeStandsAPIServerRestart(t *testing.T) {
 	}
 	r := newRoll(t)
 	r.midway()
+	// For a moment the new API server knows nothing of the pods of a node, and refuses the kubelet, which then says only two minutes later that a pod has ended.
+	r.edit("si", `{"spec": {"upgrade": {"progressDeadline": "10m"}}}`)
 	must(t, theLab.Restart(t.Context(), "kube-apiserver"))
 	r.arrives(1)
 }
@@ -68,11 +70,17 @@ type roll struct {
 
 	mu   sync.Mutex
 	seen map[string]map[string]bool // UIDs of pods by name
+	away map[string]bool            // members that were told to go and have not got ready since
+	most int                        // of these at once
+}
+
+func rollOf(c *cluster) *roll {
+	return &roll{cluster: c, seen: map[string]map[string]bool{}, away: map[string]bool{}}
 }
 
 func newRoll(t *testing.T) *roll {
 	t.Helper()
-	r := &roll{cluster: newCluster(t), seen: map[string]map[string]bool{}}
+	r := rollOf(newCluster(t))
 	loadTheseus(t)
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		loadStandin(t, version)
@@ -85,12 +93,18 @@ func newRoll(t *testing.T) *roll {
 func (r *roll) made() {
 	r.t.Helper()
 	r.apply(standinCluster, "VERSION", "1.0.0")
+	r.watched()
+}
+
+// watched has the members written to and counted, once they run.
+func (r *roll) watched() {
+	r.t.Helper()
 	r.await("si", "runs 1.0.0", settledAt("1.0.0"))
 	r.writer = r.writes("si")
 	r.count()
 }
 
-// count keeps the UIDs of all members that there ever were.
+// count keeps the UIDs of all members that there ever were, and how many of them were away at once.
 func (r *roll) count() {
 	r.t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
@@ -103,6 +117,12 @@ func (r *roll) count() {
 			r.seen[pod.Name] = map[string]bool{}
 		}
 		r.seen[pod.Name][string(pod.UID)] = true
+		if pod.DeletionTimestamp != nil {
+			r.away[pod.Name] = true
+		} else if isReady(pod) == nil {
+			delete(r.away, pod.Name)
+		}
+		r.most = max(r.most, len(r.away))
 	}
 	ended.Go(func() {
 		for ctx.Err() == nil { // also while the API server is down
@@ -141,6 +161,12 @@ func (r *roll) seenPods() map[string]map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.seen)
+}
+
+func (r *roll) awayAtOnce() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
 }
 
 // midway is the upgrade with its first member being replaced.
@@ -182,6 +208,9 @@ func (r *roll) arrives(more int) {
 	}
 	if pods < 6 || pods > 6+more {
 		t.Errorf("%d pods were there in all, want 6 to %d: %v", pods, 6+more, r.seen)
+	}
+	if r.most < 1 || r.most > 1+more {
+		t.Errorf("%d members were away at once, want one, and %d at most that somebody else took", r.most, more)
 	}
 }
 
@@ -244,21 +273,26 @@ func (r *roll) flaky() (path string) {
 func (r *roll) budgetForbids() {
 	r.startOperator()
 	r.made()
-	r.apply(`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: hands-off}, spec: {minAvailable: 3, selector: {matchLabels: {theseus.dev/cluster: si}}}}`)
-	r.eventually("the budget is known", func(ctx context.Context) error {
-		b, err := r.PolicyV1().PodDisruptionBudgets(r.namespace).Get(ctx, "hands-off", metav1.GetOptions{})
-		if err == nil && b.Status.ObservedGeneration == 0 {
-			err = errors.New("not yet")
+	release := r.handsOff("theseus.dev/cluster: si")
+	r.upgradeTo("si", "1.1.0")
+	r.await("si", "waits for the budget by its name", waitsFor("", "more than one PodDisruptionBudget selects, and these do: hands-off (3 of 3 healthy pods, 3 wanted)"))
+	release()
+	r.arrives(0)
+}
+
+// handsOff forbids evictions of three pods by a budget, until it is released.
+func (c *cluster) handsOff(pods string) (release func()) {
+	c.t.Helper()
+	budgets := c.PolicyV1().PodDisruptionBudgets(c.namespace)
+	c.apply(`{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: hands-off}, spec: {minAvailable: 3, selector: {matchLabels: {PODS}}}}`, "PODS", pods)
+	c.eventually("the budget counts three", func(ctx context.Context) error {
+		b, err := budgets.Get(ctx, "hands-off", metav1.GetOptions{})
+		if err == nil && b.Status.CurrentHealthy != 3 {
+			err = fmt.Errorf("it says %+v", b.Status)
 		}
 		return err
 	})
-	r.upgradeTo("si", "1.1.0")
-	r.await("si", "waits for the budget by its name", func(c *v1alpha1.Cluster) bool {
-		a := c.Status.Attempt
-		return a != nil && a.WaitingFor != nil && strings.Contains(a.WaitingFor.Message, "hands-off")
-	})
-	must(r.t, r.PolicyV1().PodDisruptionBudgets(r.namespace).Delete(r.t.Context(), "hands-off", metav1.DeleteOptions{}))
-	r.arrives(0)
+	return func() { must(c.t, budgets.Delete(c.t.Context(), "hands-off", metav1.DeleteOptions{})) }
 }
 
 // webhookIsDown while members are replaced: edits are refused, and the attempt goes on.

@@ -102,21 +102,22 @@ func loadStandin(t *testing.T, tag string) {
 		Entrypoint: []string{"/usr/local/bin/standin"}})
 }
 
+var crds = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
+
 // installCRDs makes the kinds known, as they are in the tree.
 func (c *cluster) installCRDs() {
 	c.t.Helper()
 	files, err := filepath.Glob(filepath.Join(root(c.t), "config", "crd", "*.yaml"))
 	must(c.t, err)
-	crds := c.any.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		must(c.t, err)
 		object := &unstructured.Unstructured{}
 		must(c.t, yaml.Unmarshal(text, &object.Object))
-		_, err = crds.Apply(c.t.Context(), object.GetName(), object, metav1.ApplyOptions{FieldManager: "e2e", Force: true})
+		_, err = c.any.Resource(crds).Apply(c.t.Context(), object.GetName(), object, metav1.ApplyOptions{FieldManager: "e2e", Force: true})
 		must(c.t, err)
 		c.eventually(object.GetName()+" is established", func(ctx context.Context) error {
-			have, err := crds.Get(ctx, object.GetName(), metav1.GetOptions{})
+			have, err := c.any.Resource(crds).Get(ctx, object.GetName(), metav1.GetOptions{})
 			if err != nil {
 				return err
 			}
@@ -201,10 +202,10 @@ func (c *cluster) upgradeTo(name, version string) {
 	must(c.t, c.patch(name, map[string]any{"spec": map[string]any{"version": version}}))
 }
 
-// await waits until a Cluster is as wanted, as long as its status goes on changing at least every two minutes.
+// await waits until a Cluster is as wanted, as long as its status goes on changing at least every four minutes.
 func (c *cluster) await(name, what string, is func(*v1alpha1.Cluster) bool) *v1alpha1.Cluster {
 	c.t.Helper()
-	const patience = 2 * time.Minute
+	const patience = 4 * time.Minute
 	last, since := "", time.Now()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

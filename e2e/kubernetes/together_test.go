@@ -45,7 +45,7 @@ func TestTogether(t *testing.T) {
 	c.startOperator()
 	c.knobs("standin", `{"versions": {"2.0.0": {"neverReady": true}}}`)
 	c.apply(togetherCluster, "NAME", "si", "FILE", "/knobs/none.json", "DEADLINE", "3m")
-	c.apply(togetherCluster, "NAME", "sj", "FILE", "/knobs/knobs.json", "DEADLINE", "45s")
+	c.apply(togetherCluster, "NAME", "sj", "FILE", "/knobs/knobs.json", "DEADLINE", "90s")
 	c.await("si", "runs 1.2.0", settledAt("1.2.0"))
 	c.await("sj", "runs 1.2.0", settledAt("1.2.0"))
 	good, bad := c.versionsSeen("si"), c.versionsSeen("sj")
@@ -81,9 +81,7 @@ func (c *cluster) versionsSeen(name string) *seen {
 	c.t.Helper()
 	list, err := c.CoreV1().Pods(c.namespace).List(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=" + name})
 	must(c.t, err)
-	w, err := c.CoreV1().Pods(c.namespace).Watch(c.t.Context(), metav1.ListOptions{LabelSelector: "theseus.dev/cluster=" + name, ResourceVersion: list.ResourceVersion})
-	must(c.t, err)
-	c.t.Cleanup(w.Stop)
+	w := c.watch(list.ResourceVersion, metav1.ListOptions{LabelSelector: "theseus.dev/cluster=" + name}, c.CoreV1().Pods(c.namespace).Watch)
 	s := &seen{pods: map[string]string{}}
 	for i := range list.Items {
 		s.note(watch.Added, &list.Items[i])

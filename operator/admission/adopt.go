@@ -1,12 +1,15 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"theseus.dev/api/v1alpha1"
 	"theseus.dev/system"
@@ -67,9 +70,39 @@ func (e *edit) adopted() {
 			e.warn(fmt.Sprintf("%s: %s is not in namespace %s yet; the Cluster waits for it", path, own.Object(), e.new.Namespace))
 		default:
 			e.adoptable(path, own, facts.Value)
+			e.hintWriters(component.Name(), own, facts.Value)
 		}
 	}
 }
+
+// hintWriters warns of who else writes the image: an upgrade would wait for them, and that is better known by day.
+func (e *edit) hintWriters(component string, own *v1alpha1.Adopt, set *appsv1.StatefulSet) {
+	if own == nil || own.Mode != v1alpha1.AdoptVersion || own.Allows(v1alpha1.TakeImage) {
+		return
+	}
+	container := cmp.Or(own.Container, component)
+	if writers := writersOf(set, fieldpath.MakePathOrDie("spec", "template", "spec", "containers", fieldpath.KeyByFields("name", container), "image")); len(writers) > 0 {
+		e.warn(fmt.Sprintf("spec.components.%s.adopt: the image of container %s of %s is also written by %s; an upgrade waits until what that applies leaves the image out, or until allow has TakeImage",
+			component, container, own.Object(), strings.Join(writers, ", ")))
+	}
+}
+
+// writersOf are the field managers of a field, without the operator's own.
+func writersOf(o metav1.Object, field fieldpath.Path) (names []string) {
+	for _, m := range o.GetManagedFields() {
+		set := &fieldpath.Set{}
+		if m.FieldsV1 == nil || set.FromJSON(m.FieldsV1.GetRawReader()) != nil || !set.Has(field) {
+			continue // what cannot be read is found out by the apply
+		}
+		if !slices.Contains(ownManagers, m.Manager) && !slices.Contains(names, m.Manager) {
+			names = append(names, m.Manager)
+		}
+	}
+	return names
+}
+
+// ownManagers are the field managers of the operator, as package operator names them.
+var ownManagers = []string{"theseus", "theseus-move"}
 
 func (e *edit) adoptable(path string, own *v1alpha1.Adopt, set *appsv1.StatefulSet) {
 	if o := metav1.GetControllerOf(set); o != nil && o.Kind == v1alpha1.KindCluster {
@@ -88,11 +121,17 @@ func (e *edit) adoptable(path string, own *v1alpha1.Adopt, set *appsv1.StatefulS
 	}
 }
 
-// hintAdopted warns of a version that is not looked at.
+// hintAdopted warns of a version that is not looked at, or that will wait.
 func (e *edit) hintAdopted() {
+	if e.old == nil || e.old.Spec.Version == e.new.Spec.Version {
+		return
+	}
 	for _, component := range e.sys.Components() {
-		if own := e.new.Spec.Components[component.Name()].Adopt; e.old != nil && e.new.Spec.Foreign(component.Name()) && e.old.Spec.Version != e.new.Spec.Version {
+		own := e.new.Spec.Components[component.Name()].Adopt
+		if e.new.Spec.Foreign(component.Name()) {
 			e.warn(fmt.Sprintf("spec.version: changes nothing, because component %s is adopted in mode Order: the template of %s says the version", component.Name(), own.Object()))
+		} else if set := e.facts.Adopted[component.Name()].Value; set != nil {
+			e.hintWriters(component.Name(), own, set)
 		}
 	}
 }

@@ -31,6 +31,9 @@ type ClusterFacts struct {
 	// Others are the Clusters of the namespace whose names may collide; OthersErr is set where nobody knows them.
 	Others    []Other
 	OthersErr error
+	// Wrote is the latest version that may have written to volumes that are there for the members already. They are looked at where the Cluster is created.
+	Wrote    string
+	WroteErr error
 }
 
 // change is what an operation does to a Cluster.
@@ -175,6 +178,7 @@ func (e *edit) whole() {
 		checkNames(&e.Verdict, e.new, e.sys)
 		e.others()
 		e.adopted()
+		e.left()
 	}
 	if e.Allowed() {
 		e.planned()
@@ -310,14 +314,25 @@ func keys[T any](prefix string, a, b map[string]T) []string {
 	return fields
 }
 
-// running is promise 6: what may change while an attempt runs.
+// underway is what runs or shall run while an edit must not replace members, and what that goes on for; nil where nothing does.
+func underway(st *v1alpha1.ClusterStatus) (target *v1alpha1.Pinned, what string) {
+	switch a := st.Attempt; {
+	case a != nil && !a.Phase.Ended():
+		return &a.Target, "the attempt that is under way"
+	case st.Loading != nil:
+		return st.Applied, "restore " + st.Loading.Restore
+	}
+	return nil, ""
+}
+
+// running is promise 6: what may change while an attempt runs, or a restore writes into the members.
 func (e *edit) running() {
 	st := &e.old.Status
-	a := st.Attempt
-	if a == nil || a.Phase.Ended() {
+	target, what := underway(st)
+	if target == nil {
 		return
 	}
-	sys := e.pinned(a.Target.System.Hash)
+	sys := e.pinned(target.System.Hash)
 	if sys == nil {
 		return
 	}
@@ -328,12 +343,12 @@ func (e *edit) running() {
 		case upgrade.StartsOver(sys, st, &new.Spec):
 			e.warn("no member was ready yet: the first start begins again with this, and its members are replaced together")
 		case e.same(e.old.Spec.Version, e.new.Spec.Version):
-			e.warn("this waits until the attempt that is under way has ended (spec.upgrade.edits is Defer)")
+			e.warn("this waits until " + what + " has ended (spec.upgrade.edits is Defer)")
 		}
 		return
 	}
-	// What the attempt works with may always be written again, after an edit that came in while the webhook was off.
-	if target := e.defaulted(&a.Target.Spec); upgrade.CheckEdit(sys, st, target, &new.Spec) == nil {
+	// What runs or shall run may always be written again, after an edit that came in while the webhook was off.
+	if target := e.defaulted(&target.Spec); upgrade.CheckEdit(sys, st, target, &new.Spec) == nil {
 		return
 	}
 	e.add(problemsOf("spec", err)...)

@@ -22,6 +22,8 @@ type Library interface {
 	Known(ctx context.Context, name string) (*system.System, error)
 	// Pinned is the System with this hash.
 	Pinned(ctx context.Context, hash string) (*system.System, error)
+	// Wrote is the latest version that may have written to volumes which are there for the Cluster before it is created, empty where there are none.
+	Wrote(ctx context.Context, sys *system.System) (string, error)
 }
 
 // lookup finds facts. It never takes a failed look-up for an answer.
@@ -51,6 +53,11 @@ func (l *lookup) cluster(ctx context.Context, old, new *v1alpha1.Cluster) *Clust
 		}
 	} else {
 		f.Others, f.OthersErr = l.others(ctx, new)
+		if f.System.Value != nil {
+			f.Wrote, f.WroteErr = library.Wrote(ctx, f.System.Value)
+		}
+	}
+	if old == nil || old.Spec.Version != new.Spec.Version {
 		f.Adopted = l.adopted(ctx, new)
 	}
 	f.Place = l.place(ctx, new.Namespace, new.Spec.Backup)

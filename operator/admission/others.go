@@ -48,36 +48,28 @@ func CheckBackup(b *v1alpha1.Backup, f *BackupFacts) Verdict {
 	if ttl := b.Spec.TTL; ttl != nil && ttl.Duration < time.Minute {
 		v.refuse("spec.ttl", ttl.Duration.String(), "is less than a minute: the backup would be deleted as soon as it is taken", "write a time as 720h, or leave it away to keep the backup")
 	}
-	c := checkCluster(&v, b.Spec.Cluster, b.Namespace, f.Cluster)
-	if c == nil {
-		return v
-	}
-	place, field := b.Spec.Place, "spec.place"
-	if place == nil {
-		place, field = c.Spec.Backup, "cluster "+c.Name+", spec.backup"
-	}
-	if place == nil {
-		v.refuse("spec.place", "", "is missing, and cluster "+c.Name+" has no spec.backup", "say where the backup goes, as s3://BUCKET/PATH")
-		return v
-	}
 	if b.Spec.Place != nil {
 		v.add(placeProblems(b.Spec.Place)...)
+		f.Place.check(&v, "spec.place", b.Namespace, b.Spec.Place)
 	}
-	f.Place.check(&v, field, b.Namespace, place)
+	c := f.Cluster.Value
+	switch {
+	case f.Cluster.Err != nil:
+		v.unknown("spec.cluster", "Cluster "+b.Namespace+"/"+b.Spec.Cluster, f.Cluster.Err)
+		return v
+	case c == nil: // one file may apply both
+		v.warn(fmt.Sprintf("spec.cluster: %q is no Cluster in namespace %s yet; the Backup waits some minutes for it, and then fails", b.Spec.Cluster, b.Namespace))
+		return v
+	case b.Spec.Place == nil && c.Spec.Backup == nil:
+		v.refuse("spec.place", "", "is missing, and cluster "+c.Name+" has no spec.backup", "say where the backup goes, as s3://BUCKET/PATH")
+		return v
+	case b.Spec.Place == nil:
+		f.Place.check(&v, "cluster "+c.Name+", spec.backup", b.Namespace, c.Spec.Backup)
+	}
 	if f.System.check(&v, "spec.cluster", c.Spec.System) && f.System.Value.API().Backup == nil {
 		v.refuse("spec.cluster", c.Name, "cannot be backed up: System "+f.System.Value.Name()+" does not say how", "add backup to the System")
 	}
 	return v
-}
-
-func checkCluster(v *Verdict, name, namespace string, c Known[v1alpha1.Cluster]) *v1alpha1.Cluster {
-	switch {
-	case c.Err != nil:
-		v.unknown("spec.cluster", "Cluster "+namespace+"/"+name, c.Err)
-	case c.Value == nil:
-		v.refuse("spec.cluster", name, "is no Cluster in namespace "+namespace, "name one that is there; a Backup is made in the namespace of its Cluster")
-	}
-	return c.Value
 }
 
 // placeProblems checks the form of a place as that of a Cluster is checked.

@@ -53,13 +53,15 @@ func TestBackups(t *testing.T) {
 		spec  v1alpha1.BackupSpec
 		facts func(*BackupFacts)
 		want  string
+		warns string
 	}{
 		{name: "place of the cluster"},
 		{name: "own place", spec: v1alpha1.BackupSpec{Place: &v1alpha1.BackupPlace{URL: "s3://other/kv"}}, facts: func(f *BackupFacts) { f.Cluster.Value.Spec.Backup = nil }},
 		{name: "no place", facts: func(f *BackupFacts) { f.Cluster.Value.Spec.Backup = nil }, want: "spec.place: is missing, and cluster kv has no spec.backup"},
 		{name: "place is no URL", spec: v1alpha1.BackupSpec{Place: &v1alpha1.BackupPlace{URL: "bucket"}}, want: `spec.place.url: "bucket" is not a URL`},
 		{name: "no claim", spec: v1alpha1.BackupSpec{Place: &v1alpha1.BackupPlace{URL: "file:///b"}}, want: "spec.place.claim: is missing"},
-		{name: "no cluster", facts: func(f *BackupFacts) { f.Cluster = Known[v1alpha1.Cluster]{} }, want: `spec.cluster: "kv" is no Cluster in namespace prod`},
+		{name: "no cluster", facts: func(f *BackupFacts) { f.Cluster = Known[v1alpha1.Cluster]{} }, warns: `spec.cluster: "kv" is no Cluster in namespace prod yet`},
+		{name: "no cluster, and a place that is none", spec: v1alpha1.BackupSpec{Place: &v1alpha1.BackupPlace{URL: "bucket"}}, facts: func(f *BackupFacts) { f.Cluster = Known[v1alpha1.Cluster]{} }, want: `spec.place.url: "bucket" is not a URL`},
 		{name: "cluster is not known", facts: func(f *BackupFacts) { f.Cluster = Known[v1alpha1.Cluster]{Err: lost} }, want: "Cluster prod/kv is not known now: connection refused"},
 		{name: "no secret", facts: func(f *BackupFacts) { f.Place.Secret.Value = nil }, want: `cluster kv, spec.backup.secret.name: "cloud" is no secret`},
 		{name: "System cannot", facts: func(f *BackupFacts) { f.System.Value = bare }, want: "cannot be backed up: System store does not say how"},
@@ -73,7 +75,7 @@ func TestBackups(t *testing.T) {
 			if test.facts != nil {
 				test.facts(f)
 			}
-			checkVerdict(t, CheckBackup(b, f), test.want, "")
+			checkVerdict(t, CheckBackup(b, f), test.want, test.warns)
 		})
 	}
 }

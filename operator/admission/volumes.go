@@ -14,3 +14,11 @@ func (e *edit) volumes() {
 		}
 	}
 }
+
+// left plans with what an earlier cluster of this name left, as the operator will.
+func (e *edit) left() {
+	if e.facts.WroteErr != nil {
+		e.unknown("spec.version", "which version wrote to the volumes that are there", e.facts.WroteErr)
+	}
+	e.new.Status.Filled = e.facts.Wrote
+}

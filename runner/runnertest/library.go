@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"theseus.dev/api/v1alpha1"
 	"theseus.dev/runner"
 	"theseus.dev/system"
 )
@@ -42,6 +43,25 @@ func Library(t *testing.T, fresh func(t *testing.T) LibraryPlace) {
 		}
 		if s.Hash() != p.Known.Hash() || s.Name() != p.Known.Name() || len(s.Components()) != len(p.Known.Components()) {
 			t.Errorf("got %s %s, want %s %s", s.Name(), s.Hash(), p.Known.Name(), p.Known.Hash())
+		}
+	})
+	t.Run("what an earlier Theseus kept is found, though it would be refused today", func(t *testing.T) {
+		p := fresh(t)
+		api := p.Known.Source().DeepCopy()
+		api.Components[0].Workload = v1alpha1.WorkloadDeployment
+		api.Components[0].Settled = []v1alpha1.Rule{{Rule: "all", Is: "true"}}
+		if _, err := system.Compile(api); err == nil {
+			t.Fatal("a System that is not refused today shows nothing")
+		}
+		early, err := system.CompileKept(api)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Open(t).Keep(t.Context(), early); err != nil {
+			t.Fatalf("keep: %v", err)
+		}
+		if s, err := p.Open(t).Pinned(t.Context(), early.Hash()); err != nil || s.Hash() != early.Hash() {
+			t.Errorf("pinned: %v", err)
 		}
 	})
 	t.Run("what was never kept is an error", func(t *testing.T) {

@@ -462,6 +462,29 @@ func TestDropWritesLoses(t *testing.T) {
 	g.must("GET", "a", "/kv/kept", "")
 }
 
+// TestAsrestore: what asbackup wrote of one group is written into another one that runs, and nothing of another namespace is.
+func TestAsrestore(t *testing.T) {
+	g, fresh := startGroup(t, "a", "b", "c"), startGroup(t, "x", "y", "z")
+	g.must("PUT", "a", "/kv/folder/key", "v")
+	host, port, _ := strings.Cut(g.addrs["b"], ":")
+	file := filepath.Join(g.dir, "backup.asb")
+	var dump bytes.Buffer
+	if err := runAsbackup([]string{"-h", host, "-p", port, "-n", "test", "-o", "-"}, &dump); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, dump.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ = strings.Cut(fresh.addrs["y"], ":")
+	if err := runAsrestore([]string{"-h", host, "-p", port, "-n", "other", "-i", file}, io.Discard); err == nil {
+		t.Error("a backup of another namespace: got no error")
+	}
+	if err := runAsrestore([]string{"-h", host, "-p", port, "-n", "test", "-i", file}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	fresh.must("GET", "z", "/kv/folder/key", "")
+}
+
 func TestBackupAndRestore(t *testing.T) {
 	g := startGroup(t, "a", "b", "c")
 	g.kill("c")

@@ -31,7 +31,7 @@ func playing(program string, env func(string) string) string {
 
 // toolNamed is the tool of other software that a program of this name plays.
 func toolNamed(program string) func(args []string, out io.Writer) error {
-	return map[string]func([]string, io.Writer) error{"asinfo": runAsinfo, "asbackup": runAsbackup, "grep": runGrep}[filepath.Base(program)]
+	return map[string]func([]string, io.Writer) error{"asinfo": runAsinfo, "asbackup": runAsbackup, "asrestore": runAsrestore, "grep": runGrep}[filepath.Base(program)]
 }
 
 func parseEnvironment(program string, env func(string) string) (options, error) {
@@ -136,8 +136,8 @@ func (m *member) postInfo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// infoFlags are those of asinfo and asbackup that are used.
-type infoFlags struct{ host, port, value, namespace, out string }
+// infoFlags are those of asinfo, asbackup and asrestore that are used.
+type infoFlags struct{ host, port, value, namespace, out, in string }
 
 func parseInfo(name string, args []string) (infoFlags, error) {
 	f := infoFlags{}
@@ -151,6 +151,9 @@ func parseInfo(name string, args []string) (infoFlags, error) {
 		flags.StringVar(&f.namespace, "n", "", "namespace")
 		flags.StringVar(&f.out, "o", "", "file; - is stdout")
 		flags.Bool("c", false, "give up when the cluster changes")
+	case "asrestore":
+		flags.StringVar(&f.namespace, "n", "", "namespace")
+		flags.StringVar(&f.in, "i", "", "file")
 	}
 	return f, flags.Parse(args)
 }
@@ -192,6 +195,54 @@ func runAsbackup(args []string, out io.Writer) error {
 		return err
 	}
 	return runBackup([]string{"--from", f.host + ":" + f.port}, out)
+}
+
+// runAsrestore writes what runAsbackup wrote into members that run, as any client would.
+func runAsrestore(args []string, _ io.Writer) error {
+	f, err := parseInfo("asrestore", args)
+	if err != nil {
+		return err
+	}
+	if f.namespace == "" || f.in == "" {
+		return errors.New("asrestore: -n NAMESPACE and -i FILE are needed")
+	}
+	text, err := os.ReadFile(f.in)
+	if err != nil {
+		return err
+	}
+	head := fmt.Sprintf("Version 3.1\n# namespace %s\n# first-file\n", f.namespace)
+	keys, ok := strings.CutPrefix(string(text), head)
+	if !ok {
+		return fmt.Errorf("asrestore: %s is no backup of namespace %s", f.in, f.namespace)
+	}
+	b, err := parseBackup([]byte(keys))
+	if err != nil {
+		return fmt.Errorf("asrestore: %s: %w", f.in, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for key, value := range b.Keys {
+		if err := putAt(ctx, f.host+":"+f.port, key, value); err != nil {
+			return fmt.Errorf("asrestore: %s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+func putAt(ctx context.Context, address, key, value string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+address+"/kv/"+url.PathEscape(key), strings.NewReader(value))
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
 }
 
 // runGrep looks for a line that begins with a text: grep -q ^TEXT FILE.

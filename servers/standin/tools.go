@@ -62,11 +62,18 @@ func readBackup(file string) (backup, error) {
 	if err != nil {
 		return b, err
 	}
-	if err := json.Unmarshal(text, &b); err != nil {
+	if b, err = parseBackup(text); err != nil {
 		return b, fmt.Errorf("backup %s: %w", file, err)
 	}
+	return b, nil
+}
+
+func parseBackup(text []byte) (b backup, err error) {
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, err
+	}
 	if b.Count != len(b.Keys) {
-		return b, fmt.Errorf("backup %s: it has %d keys and says %d", file, len(b.Keys), b.Count)
+		return b, fmt.Errorf("it has %d keys and says %d", len(b.Keys), b.Count)
 	}
 	return b, nil
 }

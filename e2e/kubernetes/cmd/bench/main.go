@@ -40,7 +40,7 @@ func main() {
 	o := options{}
 	pflag.StringVar(&o.only, "only", "", "measure only this: upgrade or many")
 	pflag.IntVar(&o.rounds, "rounds", 3, "how often each side upgrades; medians are printed")
-	pflag.DurationVar(&o.soak, "soak", 5*time.Second, "how long both sides wait for a member to prove itself, in whole seconds")
+	pflag.DurationVar(&o.soak, "soak", 10*time.Second, "how long both sides wait for a member to prove itself, in whole seconds")
 	pflag.IntVar(&o.clusters, "clusters", 1000, "how many Clusters of 3 members one operator has, of pods that no node runs")
 	pflag.DurationVar(&o.idle, "idle", 5*time.Minute, "how long they are left alone")
 	pflag.IntVar(&o.upgrades, "upgrades", 100, "how many of them are upgraded at once")
