@@ -28,14 +28,23 @@ func TestIs(t *testing.T) {
 		why    string
 	}{
 		{is: "m.status.json.left == 0", want: system.Yes},
-		{is: "m.status.json.left > 0", want: system.No, why: "m.status.json.left > 0 is false"},
+		{is: "m.status.json.left > 0", want: system.No, why: "m.status.json.left > 0 is false: it is 0"},
+		// Why it is not so: which part, what is there instead, and for whom.
+		{is: "m.status.json.leader != '' && 2 > m.ordinal && m.version == '3.6.0' && from != ''", want: system.No, why: `m.version == "3.6.0" is false: it is "3.5.0"`},
+		{is: "m.status.json.left >= all.size()", want: system.No, why: "m.status.json.left >= all.size() is false: they are 0 and 3"},
+		{is: "m.status.json.left > 0 || m.ordinal > 7", want: system.No, why: "m.status.json.left > 0 || m.ordinal > 7 is false"},
+		{is: "has(m.health) == false", want: system.No, why: "has(m.health) == false is false"},
+		{is: "m.host == '" + strings.Repeat("x", 70) + "'", change: func(sc *system.Scope) { sc.M.Host = strings.Repeat("ö", 70) }, want: system.No,
+			why: `m.host == "` + strings.Repeat("x", 70) + `" is false: it is "` + strings.Repeat("ö", 60) + `…"`},
+		{is: "all.all(x, x.ordinal == 1 && x.name != '')", want: system.No, why: `all.all(x, x.ordinal == 1 && x.name != "") is false: not for a, c`},
+		{is: "[1, 2].all(n, n < 2)", want: system.No, why: "[1, 2].all(n, n < 2) is false"},
 		{is: "m.status.json.gone == 0", want: system.Unknown, why: "m.status.json.gone == 0: no such key: gone"},
 		{is: "m.status.json.version", want: system.Unknown, why: "m.status.json.version is a string, not true or false"},
 		{is: "m.status.json.version > 1", want: system.Unknown, why: "m.status.json.version > 1: it uses a value of another type than it expects (no such overload)"},
 		{is: "m.status.json.left == 0", change: func(sc *system.Scope) { delete(sc.M.Answers, "status") }, want: system.Unknown, why: "no answer to status"},
 		{is: "m.status.json.left == 0", change: func(sc *system.Scope) { sc.M = nil }, want: system.Unknown, why: "there is no m here"},
 		// Three values: what is known decides where it can.
-		{is: "m.status.json.left == 1 && m.health.json.ok", change: func(sc *system.Scope) { delete(sc.M.Answers, "health") }, want: system.No, why: "m.status.json.left == 1 && m.health.json.ok is false"},
+		{is: "m.status.json.left == 1 && m.health.json.ok", change: func(sc *system.Scope) { delete(sc.M.Answers, "health") }, want: system.No, why: "m.status.json.left == 1 is false: it is 0"},
 		{is: "m.status.json.left == 0 || m.health.json.ok", change: func(sc *system.Scope) { delete(sc.M.Answers, "health") }, want: system.Yes},
 		{is: "m.status.json.left == 0 && m.health.json.ok", change: func(sc *system.Scope) { delete(sc.M.Answers, "health") }, want: system.Unknown, why: "no answer to health"},
 		{is: "all.all(x, x.status.json.leader == m.status.json.leader)", want: system.Yes},
@@ -187,7 +196,7 @@ func TestExpect(t *testing.T) {
 		{run, map[string]any{"status": int64(2)}, system.No, "exit code 2"},
 		{signal, map[string]any{}, system.Yes, ""},
 		{handover, map[string]any{"status": int64(200)}, system.Yes, ""},
-		{handover, map[string]any{"status": int64(204)}, system.No, "reply.status == 200 is false"},
+		{handover, map[string]any{"status": int64(204)}, system.No, "reply.status == 200 is false: it is 204"},
 		{handover, map[string]any{"text": ""}, system.Unknown, "reply.status == 200: no such key: status"},
 	} {
 		sc := scope(0)

@@ -27,6 +27,8 @@ type expression struct {
 	prog   cel.Program
 	result *cel.Type
 	uses   uses
+	// clauses are its parts, compiled when it is false for the first time.
+	clauses func() []clause
 }
 
 // environment is the one CEL environment: strings, lists and math beside the
@@ -54,7 +56,9 @@ func newExpression(source string) (*expression, error) {
 	if issues.Err() != nil {
 		return nil, issueError(issues)
 	}
-	e := &expression{source: source, result: tree.OutputType(), uses: findUses(tree.NativeRep())}
+	native := tree.NativeRep()
+	e := &expression{source: source, result: tree.OutputType(), uses: findUses(native)}
+	e.clauses = sync.OnceValue(func() []clause { return clausesOf(native, native.Expr()) })
 	var options []cel.ProgramOption
 	options = append(options, cel.EvalOptions(cel.OptOptimize))
 	if e.uses.costly {
@@ -100,7 +104,7 @@ func (e *expression) is(sc *Scope) (Answer, string) {
 	case types.True:
 		return Yes, ""
 	case types.False:
-		return No, shorten(e.source) + " is false"
+		return No, e.because(sc)
 	}
 	return Unknown, fmt.Sprintf("%s is %s, not true or false", shorten(e.source), kind(value))
 }
