@@ -420,12 +420,16 @@ type words struct {
 	text    string
 }
 
-// lastWords are the last lines of the run that ended, read once for each end.
+// lastWords are the last lines of the run that ended, read once for each end. Where the kubelet does not tell them, those of the run before are better than none.
 func (p *Platform) lastWords(ctx context.Context, pod *corev1.Pod, container string, crashes int32) string {
-	if w := p.words[pod.UID]; w.crashes == crashes && w.text != "" {
+	w := p.words[pod.UID]
+	if w.crashes == crashes && w.text != "" {
 		return w.text
 	}
 	text := p.previousLog(ctx, pod, container)
+	if text == "" {
+		return w.text
+	}
 	if p.words == nil {
 		p.words = map[types.UID]words{}
 	}

@@ -2,13 +2,18 @@ package operator
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"theseus.dev/api/v1alpha1"
@@ -85,5 +90,26 @@ func TestDial(t *testing.T) {
 		if fmt.Sprint(err) != want && (want != "" || err != nil) {
 			t.Errorf("%s: got %v, want %q", host, err, want)
 		}
+	}
+}
+
+// TestLastWordsStay: a kubelet that has lost the log of the last run does not take away what is known of the one before.
+func TestLastWordsStay(t *testing.T) {
+	log := "no such flag"
+	kubelet := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, log) }))
+	t.Cleanup(kubelet.Close)
+	pods, err := kubernetes.NewForConfig(&rest.Config{Host: kubelet.URL})
+	fatal(t, err)
+	p, pod := &Platform{Pods: pods}, podOf(0, "r", hold{})
+	if got := p.lastWords(t.Context(), pod, "main", 1); got != log {
+		t.Fatalf("it says %q", got)
+	}
+	log = "unable to retrieve container logs for containerd://1"
+	if got := p.lastWords(t.Context(), pod, "main", 2); got != "no such flag" {
+		t.Errorf("after the second end it says %q", got)
+	}
+	log = "out of memory"
+	if got := p.lastWords(t.Context(), pod, "main", 2); got != log {
+		t.Errorf("when the log is there it says %q", got)
 	}
 }
