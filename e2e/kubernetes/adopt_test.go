@@ -30,7 +30,7 @@ spec:
   components:
     etcd: {image: "lab.test/etcd:v${version}", adopt: {statefulSet: etcd, mode: Version}}
   backup: {url: "file:///backups", claim: backups}
-  upgrade: {progressDeadline: 3m}
+  upgrade: {progressDeadline: 8m}
 `
 
 const adoptedShop = `
@@ -73,7 +73,7 @@ func TestAdopt(t *testing.T) {
 	m.probe.Mark(probe.Upgrade, "to 3.7")
 	c.upgradeTo("kv", versions["3.7"])
 	c.await("kv", "waits for the image", waitsFor("StatefulSet etcd", "TakeImage"))
-	must(t, c.patchText("kv", `{"spec": {"components": {"etcd": {"adopt": {"allow": ["TakeImage"]}}}}}`))
+	c.edit("kv", `{"spec": {"components": {"etcd": {"adopt": {"allow": ["TakeImage"]}}}}}`)
 	kv := c.await("kv", "runs 3.7", settledAt(versions["3.7"]))
 	c.arrived(kv, 2)
 	m.probe.Mark(probe.Settle, "after")

@@ -24,7 +24,7 @@ spec:
   system: standin
   version: 1.0.0
   components:
-    standin: {replicas: 3, storage: 10Mi, image: "lab.test/NAME:${version}"}
+    standin: {replicas: 3, storage: 10Mi, image: "lab.test/NAME:${version}", pod: {spec: {nodeSelector: {NODE}}}}
   options: {control: /control.json}
   upgrade: {soak: 3s, progressDeadline: DEADLINE, onFailure: FAILURE}
 `
@@ -38,28 +38,29 @@ func TestBadVersions(t *testing.T) {
 	c.installCRDs()
 	c.startOperator()
 	for _, bad := range []struct{ name, failure, deadline, behaves, want string }{
-		{"pull", "Rollback", "45s", "", "program of standin 1.1.0"}, // pauses before a member is touched: going back would not mend a registry
-		{"crash", "Rollback", "3m", `"exitAtStart": 7`, "exit code 7"},
-		{"unready", "Rollback", "45s", `"neverReady": true`, "ready"},
-		{"wrong", "Rollback", "3m", `"answerVersion": "1.0.9"`, "1.0.9"},
-		{"late", "Rollback", "3m", `"crashAfterReady": "1500ms"`, "exit code 3"},
-		{"person", "Pause", "3m", `"exitAtStart": 7`, "exit code 7"},
+		{"pull", "Rollback", "1m", "", "program of standin 1.1.0"}, // pauses before a member is touched: going back would not mend a registry
+		{"crash", "Rollback", "8m", `"exitAtStart": 7`, "exit code 7"},
+		{"unready", "Rollback", "90s", `"neverReady": true`, "ready"},
+		{"wrong", "Rollback", "8m", `"answerVersion": "1.0.9"`, "1.0.9"},
+		{"late", "Rollback", "8m", `"crashAfterReady": "1500ms"`, "exit code 3"},
+		{"person", "Pause", "8m", `"exitAtStart": 7`, "exit code 7"},
 	} {
 		loadBehaving(t, bad.name, "1.0.0", "")
 		if bad.behaves != "" {
 			loadBehaving(t, bad.name, "1.1.0", bad.behaves)
 		}
-		c.apply(behaving, "NAME", bad.name, "FAILURE", bad.failure, "DEADLINE", bad.deadline)
+		c.apply(behaving, "NAME", bad.name, "FAILURE", bad.failure, "DEADLINE", "8m", "NODE", "")
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
 			c := c.in(t)
 			c.await(bad.name, "runs 1.0.0", settledAt("1.0.0"))
 			w := c.writes(bad.name)
+			c.edit(bad.name, `{"spec": {"upgrade": {"progressDeadline": "`+bad.deadline+`"}}}`) // not of the first start, in which all begin at once
 			c.upgradeTo(bad.name, "1.1.0")
 			if bad.failure == "Pause" || bad.behaves == "" {
 				c.awaitPhase(bad.name, v1alpha1.PhasePaused, bad.want)
 				c.tellsOf(bad.name, kstatus.FailedStatus)
-				must(t, c.patchText(bad.name, `{"spec": {"version": "1.0.0"}}`))
+				c.edit(bad.name, `{"spec": {"version": "1.0.0"}}`)
 			}
 			if bad.behaves == "" {
 				c.await(bad.name, "gives up", func(have *v1alpha1.Cluster) bool { return have.Status.Attempt.Phase.Ended() })
@@ -77,24 +78,26 @@ func TestBadVersions(t *testing.T) {
 	}
 }
 
-// TestFirstStart corrects the spec of clusters that cannot come up: an image that is not there, and an option with which no member lives.
+// TestFirstStart corrects the spec of clusters that cannot come up: an image that is not there, an option with which no member lives, and a node that there is
+// not. What is waited for in vain is not waited for long; what comes then has time.
 func TestFirstStart(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	loadTheseus(t)
 	c.installCRDs()
 	c.startOperator()
-	for _, bad := range []struct{ name, behaves, image, want, correction string }{
-		{"image", "", "missing", "program of standin 1.0.0", `{"spec": {"components": {"standin": {"image": "lab.test/image:${version}"}}}}`},
-		{"option", `"exitAtStart": 7`, "option", "exit code 7", `{"spec": {"options": {"control": null}}}`},
+	for _, bad := range []struct{ name, deadline, behaves, image, node, want, correction string }{
+		{"image", "45s", "", "missing", "", "program of standin 1.0.0", `"components": {"standin": {"image": "lab.test/image:${version}"}}`},
+		{"option", "8m", `"exitAtStart": 7`, "option", "", "exit code 7", `"options": {"control": null}`},
+		{"node", "45s", "", "node", "disk: fast", "Unschedulable", `"components": {"standin": {"pod": null}}`},
 	} {
 		loadBehaving(t, bad.name, "1.0.0", bad.behaves)
-		c.apply(strings.ReplaceAll(behaving, "lab.test/NAME:", "lab.test/"+bad.image+":"), "NAME", bad.name, "FAILURE", "Rollback", "DEADLINE", "3m")
+		c.apply(strings.ReplaceAll(behaving, "lab.test/NAME:", "lab.test/"+bad.image+":"), "NAME", bad.name, "FAILURE", "Rollback", "DEADLINE", bad.deadline, "NODE", bad.node)
 		t.Run(bad.name, func(t *testing.T) {
 			t.Parallel()
 			c := c.in(t)
 			c.awaitPhase(bad.name, v1alpha1.PhasePaused, bad.want)
-			must(t, c.patchText(bad.name, bad.correction))
+			c.edit(bad.name, `{"spec": {"upgrade": {"progressDeadline": "8m"}, `+bad.correction+`}}`)
 			have := c.await(bad.name, "runs 1.0.0", settledAt("1.0.0"))
 			if list := have.Status.Attempts; len(list) != 2 || list[0].Outcome != v1alpha1.PhaseSuperseded {
 				t.Errorf("want the second of two attempts, got %+v", list)

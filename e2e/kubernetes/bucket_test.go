@@ -34,7 +34,7 @@ spec:
   backup:
     url: "s3://bucket/kv?region=eu-west-1&use_path_style=true&endpoint=http://ENDPOINT"
     secret: {name: s3, namespace: ELSEWHERE}
-  upgrade: {progressDeadline: 3m}
+  upgrade: {progressDeadline: 8m}
 `
 
 // TestBucket takes a backup of a real etcd to a bucket and restores it from there, by pods with the key from another namespace, which grants it. A ttl

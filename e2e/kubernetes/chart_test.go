@@ -54,19 +54,22 @@ func (c *cluster) installChart() {
 // install installs the chart until the test ends. It returns the chart, and with which flags it is upgraded and stays as it is.
 func (c *cluster) install(flags ...string) (release []string) {
 	c.t.Helper()
-	release = slices.Concat([]string{"theseus", filepath.Join(root(c.t), "charts", "theseus"), "--namespace", c.namespace, "--set", "image.repository=lab.test/theseus,image.tag=1", "--wait", "--timeout", "2m"}, flags)
+	release = slices.Concat([]string{"theseus", filepath.Join(root(c.t), "charts", "theseus"), "--namespace", c.namespace, "--set", "image.repository=lab.test/theseus,image.tag=1", "--wait", "--timeout", "6m"}, flags)
 	c.helm(append([]string{"install"}, release...)...)
 	// What lies outside of the namespace goes too, and nobody drives the Clusters of the next test.
 	c.t.Cleanup(func() { c.helm("uninstall", "theseus", "--namespace", c.namespace, "--wait") })
 	// A pod that is ready is not yet one that every node's service leads to.
-	c.eventually("the webhook answers", func(ctx context.Context) error {
-		_, err := c.any.Resource(clusters).Namespace(c.namespace).Create(ctx, nowhere(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if err == nil || !strings.Contains(err.Error(), "nowhere") {
-			return fmt.Errorf("it does not refuse what it should: %w", err)
-		}
-		return nil
-	})
+	c.eventually("the webhook answers", c.refusesNowhere)
 	return release
+}
+
+// refusesNowhere returns an error where the webhook does not refuse what it should.
+func (c *cluster) refusesNowhere(ctx context.Context) error {
+	_, err := c.any.Resource(clusters).Namespace(c.namespace).Create(ctx, nowhere(), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err == nil || !strings.Contains(err.Error(), "nowhere") {
+		return fmt.Errorf("it does not refuse what it should: %w", err)
+	}
+	return nil
 }
 
 // nowhere is a Cluster that the webhook refuses.
@@ -96,9 +99,7 @@ func TestChart(t *testing.T) {
 		{`{"spec": {"version": "1.1.0", "options": {"control": "/x"}}}`, "together with spec.version"},
 		{`{"spec": {"components": {"standin": {"replicas": 5}}}}`, "cannot change yet"},
 	} {
-		if err := r.patchText("si", wrong.what); err == nil || !strings.Contains(err.Error(), wrong.want) {
-			t.Errorf("%s: got %v, want a refusal that says %q", wrong.what, err, wrong.want)
-		}
+		r.refuses("si", wrong.what, wrong.want)
 	}
 	r.mustKubectl("", "patch", "cluster.theseus.dev", "si", "--type=merge", "--patch", `{"spec": {"version": "1.1.0"}}`)
 	r.await("si", "replaces a member", inHand)
@@ -107,9 +108,7 @@ func TestChart(t *testing.T) {
 	if now := ops.leader(); now == killed {
 		t.Errorf("%s leads, which was killed", now)
 	}
-	if err := r.patchText("si", `{"spec": {"version": "1.0.0"}}`); err == nil || !strings.Contains(err.Error(), "downgrade") {
-		t.Errorf("a downgrade: got %v, want a refusal that says so", err)
-	}
+	r.refuses("si", `{"spec": {"version": "1.0.0"}}`, "downgrade")
 
 	ops.oneMeasures(r.namespace)
 	r.mends("1.1.0")
@@ -123,6 +122,39 @@ func TestChart(t *testing.T) {
 	}
 	if after := r.podUIDs(); before != after {
 		t.Errorf("a new Theseus replaced members: before %s, after %s", before, after)
+	}
+}
+
+// TestCertificateIsRenewed puts a certificate in place that is old, and that another authority signed: it serves on, is trusted, and has a successor that waits to be heard of.
+func TestCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	loadTheseus(t)
+	c.installChart()
+	const service = "theseus-webhook"
+	within := service + "." + c.namespace
+	files := certificate(t, within+".svc", within+".svc.cluster.local", within, service)
+	secret, err := c.CoreV1().Secrets(c.namespace).Get(t.Context(), service, metav1.GetOptions{})
+	must(t, err)
+	secret.Data = files
+	_, err = c.CoreV1().Secrets(c.namespace).Update(t.Context(), secret, metav1.UpdateOptions{})
+	must(t, err)
+	c.eventually("both are trusted, and the old one serves", func(ctx context.Context) error {
+		configuration, err := c.AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, c.namespace+"-"+service, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		bundle := configuration.Webhooks[0].ClientConfig.CABundle
+		if n := bytes.Count(bundle, []byte("BEGIN CERTIFICATE")); !bytes.HasPrefix(bundle, files["ca.crt"]) || n != 2 {
+			return fmt.Errorf("%d are trusted: %s", n, bundle)
+		}
+		if secret, err = c.CoreV1().Secrets(c.namespace).Get(ctx, service, metav1.GetOptions{}); err != nil {
+			return err
+		}
+		return c.refusesNowhere(ctx)
+	})
+	if !bytes.Equal(secret.Data["tls.crt"], files["tls.crt"]) || len(secret.Data["ca.key"]) == 0 {
+		t.Errorf("the secret holds %d keys, and the certificate is another: %s", len(secret.Data), secret.Data["tls.crt"])
 	}
 }
 

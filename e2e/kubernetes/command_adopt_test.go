@@ -20,7 +20,7 @@ spec:
   version: 1.0.0
   components:
     standin: {image: "lab.test/depot:${version}", adopt: {statefulSet: depot, mode: Version, allow: [SwitchToOnDelete, TakeImage]}}
-  upgrade: {progressDeadline: 4m, soak: 1s}
+  upgrade: {progressDeadline: 8m, soak: 1s}
 `
 
 // TestCommandAdopted does by commands what can be done with members that somebody else made: in one cluster Theseus changes their version, in the other

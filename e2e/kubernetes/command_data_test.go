@@ -43,7 +43,7 @@ func TestCommandData(t *testing.T) {
 	p.write("kv2.yaml", file("kv2", versions["3.6"]))
 	p.exits(2, "restore", "kv2.yaml", "--from", "nothing").says("there is no such Backup", b.Name)
 	p.exits(2, "restore", "kv.yaml", "--from", b.Name).says("nothing is restored over a cluster that exists")
-	p.write("wrong.yaml", strings.Replace(file("kv2", versions["3.6"]), "3m", "-3m", 1))
+	p.write("wrong.yaml", strings.Replace(file("kv2", versions["3.6"]), "8m", "-8m", 1))
 	p.exits(2, "restore", "wrong.yaml", "--from", b.Name).says("progressDeadline")
 	if _, err := c.get(t.Context(), "kv2"); err == nil || p.restores() != 0 {
 		t.Fatalf("refused restores left %d Restores, or a Cluster", p.restores())

@@ -29,7 +29,7 @@ spec:
   components:
     etcd: {replicas: 3, storage: 100Mi, image: "lab.test/etcd:v${version}"}
   backup: {url: "file:///backups", claim: backups}
-  upgrade: {progressDeadline: 3m, backupTTL: 2160h}
+  upgrade: {progressDeadline: 8m, backupTTL: 2160h}
 `
 
 const backupClaim = `

@@ -24,7 +24,7 @@ versions: {listed: [1.0.0, 1.1.0], program: standin, image: "lab.test/standin:${
 edges:
 - from: 1.0.x
   to: 1.1.x
-  before: [{name: announce, run: [standin, backup, "--from=${m.host}:${m.port.client}"], job: {image: "lab.test/announcer:${version}"}, timeout: 1m}]
+  before: [{name: announce, run: [standin, backup, "--from=${m.host}:${m.port.client}"], job: {image: "lab.test/announcer:${version}"}, timeout: 5m}]
 components:
 - name: standin
   replicas: 2
@@ -33,8 +33,8 @@ components:
   ask: {status: {get: ":client/status"}}
   ready: m.status.json.ready
   version: m.status.json.version
-  before: [{name: save, run: [standin, backup, "--from=${m.host}:${m.port.client}"], job: {}, timeout: 1m}]
-  after: [{name: complain, run: [/testpod, fail, "3"], job: {image: "lab.test/testpod:1"}, timeout: 1m, retries: 0, onFailure: Warn}]
+  before: [{name: save, run: [standin, backup, "--from=${m.host}:${m.port.client}"], job: {}, timeout: 5m}]
+  after: [{name: complain, run: [/testpod, fail, "3"], job: {image: "lab.test/testpod:1"}, timeout: 5m, retries: 0, onFailure: Warn}]
   soak: 1s
 `
 
@@ -46,7 +46,7 @@ spec:
   system: hooked
   version: 1.0.0
   components: {standin: {storage: 10Mi}}
-  upgrade: {progressDeadline: 5m}
+  upgrade: {progressDeadline: 8m}
 `
 
 // TestHooksAsJobs has hooks done by Jobs: in an image that cannot be pulled at first, which the wait says, while the operator is killed; in the members' own

@@ -33,7 +33,7 @@ spec:
     controller:
       replicas: 2
       image: "lab.test/pravega:${version}"CONTROLLERS
-  upgrade: {soak: 2s, progressDeadline: 6m}
+  upgrade: {soak: 2s, progressDeadline: 8m}
 `
 
 const (
@@ -88,8 +88,8 @@ func TestPravegaMoves(t *testing.T) {
 	must(t, c.CoreV1().Pods(c.namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=theseus"}))
 	bar = c.await("bar", "runs 0.7.0", settledAt("0.7.0"))
 	c.ended(bar, v1alpha1.PhaseSucceeded)
-	c.contains("Upgrading", f.shows(condition(v1alpha1.ConditionUpgrading)), "UpdatingSegmentstore: 0 of 4 members moved to "+newStores,
-		"UpdatingSegmentstore: 2 of 4 members moved to "+newStores, "UpdatingController: 1 of 2 members updated")
+	c.contains("Upgrading", controllersTold(f.shows(condition(v1alpha1.ConditionUpgrading))), "UpdatingSegmentstore: 0 of 4 members moved to "+newStores,
+		"UpdatingSegmentstore: 2 of 4 members moved to "+newStores, "UpdatingController: … of 2 members updated")
 	if got, want := scales(bar), []string{"Grow " + newStores, "Shrink " + oldStores, "Grow " + newStores, "Shrink " + oldStores, "Remove " + oldStores}; !slices.Equal(got, want) {
 		t.Errorf("done was %q, want %q", got, want)
 	}

@@ -11,7 +11,7 @@ import (
 	"theseus.dev/api/v1alpha1"
 )
 
-// TestUpgradeStandsNodes loses nodes while members are replaced. Volumes are on their nodes, so that a member waits for its own to come back.
+// TestUpgradeStandsNodes loses nodes while members are replaced, and gives them back when the attempt has said which member it waits for.
 func TestUpgradeStandsNodes(t *testing.T) {
 	if theLab == nil || theLab.Nodes < 3 {
 		t.Skip("needs a lab of 3 nodes: THESEUS_NODES=3, or lab up --nodes 3")
@@ -22,9 +22,12 @@ func TestUpgradeStandsNodes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoll(t)
-			si := r.midway()
-			member, node := r.losable(si)
+			r.startOperator()
+			r.made()
+			r.edit("si", `{"spec": {"upgrade": {"soak": "2m"}}}`) // the first member stays in hand for longer than it takes to lose a node
+			member, node := r.losable(r.begun())
 			back := lose(r, node)
+			r.edit("si", `{"spec": {"upgrade": {"soak": "1s"}}}`)
 			r.await("si", "waits for what is on the node", func(c *v1alpha1.Cluster) bool {
 				w := c.Status.Attempt.WaitingFor
 				return w != nil && strings.Contains(w.Object+": "+w.Message, member) && c.Status.ReadyReplicas < 3 // it, or another one that cannot settle without it
@@ -57,11 +60,17 @@ func others(si *v1alpha1.Cluster) []string {
 	})
 }
 
-// drained empties a node of members, as for its own upgrade. The budget holds it up while another member is away.
+// drained empties a node of members, as for its own upgrade, once the member in hand is back: until then the budget holds it up. No node takes new pods, or
+// the member would come back at once on another one: its volume is reached from all.
 func (r *roll) drained(node string) (back func()) {
-	back = func() { r.mustKubectl("", "uncordon", node) }
-	r.t.Cleanup(func() { _, _ = r.kubectl("", "uncordon", node) })
-	r.mustKubectl("", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector=theseus.dev/cluster=si", "--timeout=2m")
+	const all = "--selector=kubernetes.io/hostname"
+	back = func() { r.mustKubectl("", "uncordon", all) }
+	r.t.Cleanup(func() { _, _ = r.kubectl("", "uncordon", all) })
+	r.await("si", "has replaced a member, which soaks", func(c *v1alpha1.Cluster) bool {
+		return slices.ContainsFunc(c.Status.Attempt.Steps, func(st v1alpha1.StepStatus) bool { return st.Hand != nil && st.Hand.Phase == v1alpha1.HandSoak })
+	})
+	r.mustKubectl("", "cordon", all)
+	r.mustKubectl("", "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--pod-selector=theseus.dev/cluster=si", "--timeout=6m")
 	return back
 }
 

@@ -73,14 +73,27 @@ func (c *cluster) applyAdmitted(text string, replace ...string) {
 // refuses wants an edit to be refused with words, and nothing changed.
 func (c *cluster) refuses(name, change, words string) {
 	c.t.Helper()
-	if err := c.patchText(name, change); err == nil || !strings.Contains(err.Error(), words) {
+	if err := c.heardOut(name, change); err == nil || !strings.Contains(err.Error(), words) {
 		c.t.Errorf("%s: got %v, want a refusal that says %q", change, err, words)
 	}
 }
 
 func (c *cluster) edit(name, change string) {
 	c.t.Helper()
-	must(c.t, c.patchText(name, change))
+	must(c.t, c.heardOut(name, change))
+}
+
+// heardOut is patch where a webhook has its say: one that did not answer in time is asked again.
+func (c *cluster) heardOut(name, change string) (answer error) {
+	c.t.Helper()
+	c.eventually("the webhook answers", func(context.Context) error {
+		answer = c.patch(name, change)
+		if answer != nil && strings.Contains(answer.Error(), "failed calling webhook") {
+			return answer
+		}
+		return nil
+	})
+	return answer
 }
 
 // film is every status that a Cluster had.
@@ -176,34 +189,47 @@ func (c *cluster) ended(kv *v1alpha1.Cluster, phase v1alpha1.AttemptPhase) {
 	}
 }
 
-// askMember gets a page of a member.
-func (c *cluster) askMember(pod, port, path string, into any) error {
+// askMember gets a page of a member, once it answers.
+func (c *cluster) askMember(pod, port, path string, into any) {
+	c.t.Helper()
 	p, err := c.pod(pod)
-	if err != nil {
-		return err
-	}
-	reply, err := http.Get("http://" + net.JoinHostPort(p.Status.PodIP, port) + path)
-	if err != nil {
-		return err
-	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s of %s: %s", path, pod, reply.Status)
-	}
-	return json.NewDecoder(reply.Body).Decode(into)
+	must(c.t, err)
+	c.eventually(path+" of "+pod, func(ctx context.Context) error {
+		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(p.Status.PodIP, port)+path, nil)
+		must(c.t, err)
+		reply, err := http.DefaultClient.Do(q)
+		if err != nil {
+			return err
+		}
+		defer reply.Body.Close()
+		if reply.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %s", reply.Status)
+		}
+		return json.NewDecoder(reply.Body).Decode(into)
+	})
 }
 
-// heard are the reasons of the Kubernetes events of a Cluster.
-func (c *cluster) heard(name string) (reasons []string) {
+// hears waits until there are Kubernetes events of a Cluster with these reasons: they are written beside its status.
+func (c *cluster) hears(name string, reasons ...string) {
 	c.t.Helper()
-	list, err := c.EventsV1().Events(c.namespace).List(c.t.Context(), metav1.ListOptions{})
-	must(c.t, err)
-	for _, e := range list.Items {
-		if e.Regarding.Name == name && !slices.Contains(reasons, e.Reason) {
-			reasons = append(reasons, e.Reason)
+	c.eventually("events of "+name, func(ctx context.Context) error {
+		list, err := c.EventsV1().Events(c.namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
 		}
-	}
-	return reasons
+		var heard []string
+		for _, e := range list.Items {
+			if e.Regarding.Name == name {
+				heard = append(heard, e.Reason)
+			}
+		}
+		for _, reason := range reasons {
+			if !slices.Contains(heard, reason) {
+				return fmt.Errorf("there is no %s among %q", reason, heard)
+			}
+		}
+		return nil
+	})
 }
 
 // columns are what kubectl get shows of a Cluster, without -o wide.

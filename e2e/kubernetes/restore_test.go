@@ -147,7 +147,7 @@ func (c *cluster) tells(object *unstructured.Unstructured, list []metav1.Conditi
 // backupGone waits until the time of a Backup is over and it has gone.
 func (c *cluster) backupGone(name string) {
 	c.t.Helper()
-	c.within(3*time.Minute, "the backup is gone", func(ctx context.Context) error {
+	c.eventually("the backup is gone", func(ctx context.Context) error {
 		_, err := c.any.Resource(backups).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if errors.IsNotFound(err) {
 			return nil
@@ -159,7 +159,7 @@ func (c *cluster) backupGone(name string) {
 func (c *cluster) restore(name, condition string) *v1alpha1.Restore {
 	c.t.Helper()
 	r := &v1alpha1.Restore{}
-	c.within(3*time.Minute, "restore "+name, func(ctx context.Context) error {
+	c.eventually("restore "+name, func(ctx context.Context) error {
 		object, err := c.any.Resource(restores).Namespace(c.namespace).Get(ctx, name, metav1.GetOptions{})
 		if err == nil {
 			err = runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, r)
@@ -173,19 +173,23 @@ func (c *cluster) restore(name, condition string) *v1alpha1.Restore {
 	return r
 }
 
-// etcdCall calls etcd's JSON gateway on a member.
+// etcdCall calls etcd's JSON gateway on a member, until it answers: what is asked for may be done twice.
 func (c *cluster) etcdCall(pod, path string, request, reply any) {
 	c.t.Helper()
 	text, err := json.Marshal(request)
 	must(c.t, err)
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, at string) (net.Conn, error) { return c.dialPod(ctx, at) }, DisableKeepAlives: true}}
-	r, err := client.Post("http://"+pod+":2379"+path, "application/json", bytes.NewReader(text))
-	must(c.t, err)
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		c.t.Fatalf("%s of %s: %s", path, pod, r.Status)
-	}
-	must(c.t, json.NewDecoder(r.Body).Decode(reply))
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, at string) (net.Conn, error) { return c.dialPod(ctx, at) }, DisableKeepAlives: true}}
+	c.eventually(path+" of "+pod, func(context.Context) error {
+		r, err := client.Post("http://"+pod+":2379"+path, "application/json", bytes.NewReader(text))
+		if err != nil {
+			return err
+		}
+		defer r.Body.Close()
+		if r.StatusCode != http.StatusOK {
+			return fmt.Errorf("it answers %s", r.Status)
+		}
+		return json.NewDecoder(r.Body).Decode(reply)
+	})
 }
 
 func (c *cluster) put(pod, key, value string) {

@@ -9,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -43,6 +42,7 @@ func TestUpgradeStands(t *testing.T) {
 		"a pod is deleted":    (*roll).podIsDeleted,
 		"a quota is full":     (*roll).quotaIsFull,
 		"the spec is edited":  (*roll).specIsEdited,
+		"an edit is deferred": (*roll).editIsDeferred,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,21 +66,13 @@ func TestUpgradeStandsAPIServerRestart(t *testing.T) {
 // roll is an upgrade of three stand-ins from 1.0.0 to 1.1.0.
 type roll struct {
 	*cluster
-	writer *writer
-
-	mu   sync.Mutex
-	seen map[string]map[string]bool // UIDs of pods by name
-	away map[string]bool            // members that were told to go and have not got ready since
-	most int                        // of these at once
-}
-
-func rollOf(c *cluster) *roll {
-	return &roll{cluster: c, seen: map[string]map[string]bool{}, away: map[string]bool{}}
+	writer  *writer
+	members *counted
 }
 
 func newRoll(t *testing.T) *roll {
 	t.Helper()
-	r := rollOf(newCluster(t))
+	r := &roll{cluster: newCluster(t)}
 	loadTheseus(t)
 	for _, version := range []string{"1.0.0", "1.1.0"} {
 		loadStandin(t, version)
@@ -100,73 +92,7 @@ func (r *roll) made() {
 func (r *roll) watched() {
 	r.t.Helper()
 	r.await("si", "runs 1.0.0", settledAt("1.0.0"))
-	r.writer = r.writes("si")
-	r.count()
-}
-
-// count keeps the UIDs of all members that there ever were, and how many of them were away at once.
-func (r *roll) count() {
-	r.t.Helper()
-	ctx, stop := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	var ended sync.WaitGroup
-	r.t.Cleanup(func() { stop(); ended.Wait() })
-	note := func(pod *corev1.Pod) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.seen[pod.Name] == nil {
-			r.seen[pod.Name] = map[string]bool{}
-		}
-		r.seen[pod.Name][string(pod.UID)] = true
-		if pod.DeletionTimestamp != nil {
-			r.away[pod.Name] = true
-		} else if isReady(pod) == nil {
-			delete(r.away, pod.Name)
-		}
-		r.most = max(r.most, len(r.away))
-	}
-	ended.Go(func() {
-		for ctx.Err() == nil { // also while the API server is down
-			members := metav1.ListOptions{LabelSelector: "theseus.dev/cluster=si"}
-			list, err := r.CoreV1().Pods(r.namespace).List(ctx, members)
-			if err != nil {
-				continue
-			}
-			for i := range list.Items {
-				note(&list.Items[i])
-			}
-			members.ResourceVersion = list.ResourceVersion
-			w, err := r.CoreV1().Pods(r.namespace).Watch(ctx, members)
-			if err != nil {
-				continue
-			}
-			for e := range w.ResultChan() {
-				if pod, ok := e.Object.(*corev1.Pod); ok {
-					note(pod)
-				}
-			}
-		}
-	})
-	r.eventually("all members are seen", func(context.Context) error {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if len(r.seen) < 3 {
-			return fmt.Errorf("%v", r.seen)
-		}
-		return nil
-	})
-}
-
-// seenPods are the UIDs of the pods of each member that there ever were.
-func (r *roll) seenPods() map[string]map[string]bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return maps.Clone(r.seen)
-}
-
-func (r *roll) awayAtOnce() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.most
+	r.writer, r.members = r.writes("si"), r.count("theseus.dev/cluster=si")
 }
 
 // midway is the upgrade with its first member being replaced.
@@ -174,6 +100,11 @@ func (r *roll) midway() *v1alpha1.Cluster {
 	r.t.Helper()
 	r.startOperator()
 	r.made()
+	return r.begun()
+}
+
+func (r *roll) begun() *v1alpha1.Cluster {
+	r.t.Helper()
 	r.upgradeTo("si", "1.1.0")
 	return r.await("si", "replaces a member", inHand)
 }
@@ -200,18 +131,94 @@ func (r *roll) arrives(more int) {
 		t.Errorf("the attempt is %s: %+v", a.Phase, a.Failure)
 	}
 	r.writer.check()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	pods := 0
-	for _, uids := range r.seen {
-		pods += len(uids)
+	for _, n := range r.members.pods() {
+		pods += n
 	}
 	if pods < 6 || pods > 6+more {
-		t.Errorf("%d pods were there in all, want 6 to %d: %v", pods, 6+more, r.seen)
+		t.Errorf("%d pods were there in all, want 6 to %d: %v", pods, 6+more, r.members.pods())
 	}
-	if r.most < 1 || r.most > 1+more {
-		t.Errorf("%d members were away at once, want one, and %d at most that somebody else took", r.most, more)
+	if most := r.members.awayAtOnce(); most < 1 || most > 1+more {
+		t.Errorf("%d members were away at once, want one, and %d at most that somebody else took", most, more)
 	}
+}
+
+// counted are the pods of members that there ever were, and how many members were away at once.
+type counted struct {
+	mu   sync.Mutex
+	seen map[string]map[string]bool // UIDs of pods by name
+	away map[string]bool            // members that were told to go and have not got ready since
+	most int                        // of these at once
+}
+
+func (n *counted) note(pod *corev1.Pod) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.seen[pod.Name] == nil {
+		n.seen[pod.Name] = map[string]bool{}
+	}
+	n.seen[pod.Name][string(pod.UID)] = true
+	if pod.DeletionTimestamp != nil {
+		n.away[pod.Name] = true
+	} else if isReady(pod) == nil {
+		delete(n.away, pod.Name)
+	}
+	n.most = max(n.most, len(n.away))
+}
+
+// count counts members, three or more, until the test ends.
+func (c *cluster) count(labels string) *counted {
+	c.t.Helper()
+	n := &counted{seen: map[string]map[string]bool{}, away: map[string]bool{}}
+	ctx, stop := context.WithCancel(context.WithoutCancel(c.t.Context()))
+	var ended sync.WaitGroup
+	c.t.Cleanup(func() { stop(); ended.Wait() })
+	ended.Go(func() {
+		for ctx.Err() == nil { // also while the API server is down
+			members := metav1.ListOptions{LabelSelector: labels}
+			list, err := c.CoreV1().Pods(c.namespace).List(ctx, members)
+			if err != nil {
+				continue
+			}
+			for i := range list.Items {
+				n.note(&list.Items[i])
+			}
+			members.ResourceVersion = list.ResourceVersion
+			w, err := c.CoreV1().Pods(c.namespace).Watch(ctx, members)
+			if err != nil {
+				continue
+			}
+			for e := range w.ResultChan() {
+				if pod, ok := e.Object.(*corev1.Pod); ok {
+					n.note(pod)
+				}
+			}
+		}
+	})
+	c.eventually("all members are seen", func(context.Context) error {
+		if seen := n.pods(); len(seen) < 3 {
+			return fmt.Errorf("%v", seen)
+		}
+		return nil
+	})
+	return n
+}
+
+// pods is how many pods each member was.
+func (n *counted) pods() map[string]int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	pods := map[string]int{}
+	for name, uids := range n.seen {
+		pods[name] = len(uids)
+	}
+	return pods
+}
+
+func (n *counted) awayAtOnce() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.most
 }
 
 // twoOperators work at once, neither of which leads.
@@ -223,7 +230,7 @@ func (r *roll) twoOperators() {
 	r.arrives(0)
 }
 
-// flakyAPI fails a tenth of the operator's requests, half of these after they were done.
+// flakyAPI fails a tenth of the operator's requests, of which almost half were done, and others are refused in each way that a busy API server has.
 func (r *roll) flakyAPI() {
 	r.environment = []string{"KUBECONFIG=" + r.flaky()}
 	r.startOperator()
@@ -249,12 +256,26 @@ func (r *roll) flaky() (path string) {
 			proxy.ServeHTTP(w, q)
 			return
 		}
-		if n < 0.05 {
-			proxy.ServeHTTP(httptest.NewRecorder(), q) // done, and nobody hears of it
-		}
 		mu.Lock()
 		failed++
 		mu.Unlock()
+		switch {
+		case n < 0.04:
+			proxy.ServeHTTP(httptest.NewRecorder(), q) // done, and nobody hears of it
+		case n < 0.06:
+		case n < 0.07:
+			http.Error(w, "some fault", http.StatusInternalServerError)
+			return
+		case n < 0.08:
+			http.Error(w, "too many", http.StatusTooManyRequests)
+			return
+		case n < 0.09 && (q.Method == http.MethodPut || q.Method == http.MethodPatch):
+			http.Error(w, "somebody was faster", http.StatusConflict)
+			return
+		default:
+			http.Error(w, "no time", http.StatusServiceUnavailable)
+			return
+		}
 		panic(http.ErrAbortHandler)
 	}))
 	t.Cleanup(func() {
@@ -313,7 +334,7 @@ webhooks:
   clientConfig: {url: "https://127.0.0.1:9/"}
 `, "NAMESPACE", r.namespace)
 	r.eventually("an edit is refused", func(context.Context) error {
-		if r.patchText("si", `{"spec": {"upgrade": {"soak": "1s"}}, "metadata": {"labels": {"edited": "yes"}}}`) == nil {
+		if r.patch("si", `{"spec": {"upgrade": {"soak": "1s"}}, "metadata": {"labels": {"edited": "yes"}}}`) == nil {
 			return errors.New("it is not")
 		}
 		return nil
@@ -417,7 +438,26 @@ func (r *roll) quotaIsFull() {
 // specIsEdited where no webhook refuses it: the attempt works from its own copy and says that an edit waits, which is planned afterwards.
 func (r *roll) specIsEdited() {
 	r.midway()
-	must(r.t, r.patchText("si", `{"spec": {"components": {"standin": {"pod": {"metadata": {"annotations": {"edited": "yes"}}}}}}}`))
+	r.edit("si", annotated)
+	r.editComesLater()
+}
+
+// editIsDeferred where the webhook admits it, because the spec says so.
+func (r *roll) editIsDeferred() {
+	r.installChart()
+	r.made()
+	r.begun()
+	r.refuses("si", annotated, "an attempt is under way")
+	r.edit("si", `{"spec": {"upgrade": {"edits": "Defer"}}}`)
+	r.edit("si", annotated)
+	r.editComesLater()
+}
+
+const annotated = `{"spec": {"components": {"standin": {"pod": {"metadata": {"annotations": {"edited": "yes"}}}}}}}`
+
+// editComesLater wants an edit of now to wait for the end of the upgrade, and members to have it then.
+func (r *roll) editComesLater() {
+	r.t.Helper()
 	r.await("si", "says that an edit waits", func(c *v1alpha1.Cluster) bool {
 		k := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReconciling)
 		return k != nil && strings.Contains(k.Message, "an edit waits") && c.Status.Attempt.Kind == v1alpha1.AttemptUpgrade

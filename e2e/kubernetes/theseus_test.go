@@ -5,7 +5,6 @@ package kubernetes
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -181,31 +180,24 @@ func (c *cluster) get(ctx context.Context, name string) (*v1alpha1.Cluster, erro
 }
 
 // patch merges into a Cluster, as kubectl patch does.
-func (c *cluster) patch(name string, change map[string]any) error {
-	text, err := json.Marshal(change)
-	must(c.t, err)
-	return c.patchText(name, string(text))
-}
-
-func (c *cluster) patchText(name, text string) error {
+func (c *cluster) patch(name, text string) error {
 	_, err := c.any.Resource(clusters).Namespace(c.namespace).Patch(c.t.Context(), name, types.MergePatchType, []byte(text), metav1.PatchOptions{})
 	return err
 }
 
 func (c *cluster) patchAnnotation(name, key, value string) {
 	c.t.Helper()
-	must(c.t, c.patch(name, map[string]any{"metadata": map[string]any{"annotations": map[string]any{key: value}}}))
+	c.edit(name, fmt.Sprintf(`{"metadata": {"annotations": {%q: %q}}}`, key, value))
 }
 
 func (c *cluster) upgradeTo(name, version string) {
 	c.t.Helper()
-	must(c.t, c.patch(name, map[string]any{"spec": map[string]any{"version": version}}))
+	c.edit(name, fmt.Sprintf(`{"spec": {"version": %q}}`, version))
 }
 
-// await waits until a Cluster is as wanted, as long as its status goes on changing at least every four minutes.
+// await waits until a Cluster is as wanted, as long as its status goes on changing.
 func (c *cluster) await(name, what string, is func(*v1alpha1.Cluster) bool) *v1alpha1.Cluster {
 	c.t.Helper()
-	const patience = 4 * time.Minute
 	last, since := "", time.Now()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()

@@ -45,7 +45,7 @@ spec:
             volumeMounts: [{name: tls, mountPath: /etc/kv}]
             readinessProbe: {$patch: replace, tcpSocket: {port: client}, periodSeconds: 2}
   backup: {url: "file:///backups", claim: backups}
-  upgrade: {progressDeadline: 3m}
+  upgrade: {progressDeadline: 8m}
 `
 
 // TestEtcdTLS upgrades an etcd that asks who speaks to it. The backup before the hop needs a certificate as well. While the secret is wrong nothing is

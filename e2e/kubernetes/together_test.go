@@ -29,7 +29,7 @@ spec:
       storage: 10Mi
       image: "lab.test/standin:${version}"
       pod: {spec: {volumes: [{name: knobs, configMap: {name: knobs-standin}}], containers: [{name: standin, volumeMounts: [{name: knobs, mountPath: /knobs}]}]}}
-  upgrade: {soak: 300ms, progressDeadline: DEADLINE, allowDowntime: true}
+  upgrade: {soak: 300ms, progressDeadline: 8m, allowDowntime: true}
 `
 
 // TestTogether goes over an edge whose versions must not mix: no member of the new one runs while one of the old one does, on the way there and on the way
@@ -44,10 +44,11 @@ func TestTogether(t *testing.T) {
 	c.installCRDs()
 	c.startOperator()
 	c.knobs("standin", `{"versions": {"2.0.0": {"neverReady": true}}}`)
-	c.apply(togetherCluster, "NAME", "si", "FILE", "/knobs/none.json", "DEADLINE", "3m")
-	c.apply(togetherCluster, "NAME", "sj", "FILE", "/knobs/knobs.json", "DEADLINE", "90s")
+	c.apply(togetherCluster, "NAME", "si", "FILE", "/knobs/none.json")
+	c.apply(togetherCluster, "NAME", "sj", "FILE", "/knobs/knobs.json")
 	c.await("si", "runs 1.2.0", settledAt("1.2.0"))
 	c.await("sj", "runs 1.2.0", settledAt("1.2.0"))
+	c.edit("sj", `{"spec": {"upgrade": {"progressDeadline": "2m"}}}`) // for so long it waits for what never gets ready
 	good, bad := c.versionsSeen("si"), c.versionsSeen("sj")
 	c.upgradeTo("si", "2.0.0")
 	c.upgradeTo("sj", "2.0.0")

@@ -84,10 +84,18 @@ func (r record) controllers() part {
 		// With the defaults, the default ServiceAccount comes 3 s later.
 		"--kube-api-qps=200",
 		"--kube-api-burst=400",
-		// A node that is gone is noticed in seconds.
-		"--node-monitor-grace-period=8s",
+		"--node-monitor-grace-period=" + r.nodeGrace(),
 		"--node-monitor-period=1s",
 	}}
+}
+
+// nodeGrace is for how long a node may say nothing. One that is gone is noticed in seconds, where another is left to look after its members. The only node
+// is not gone: the machine has too much to do, and taking its members for lost would be one thing more.
+func (r record) nodeGrace() string {
+	if r.Nodes > 1 {
+		return "8s"
+	}
+	return "10m"
 }
 
 func (r record) scheduler() part {

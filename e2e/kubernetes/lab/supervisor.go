@@ -83,7 +83,7 @@ func (s *supervisor) partEnded(err error) {
 
 // begin brings the cluster up, in the order of what needs what.
 func (s *supervisor) begin() error {
-	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(s.ctx, 6*time.Minute)
 	defer cancel()
 	for _, step := range []func(context.Context) error{
 		s.prepare,
