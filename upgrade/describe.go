@@ -205,6 +205,9 @@ func (s *Scene) editWaiting() string {
 	if err := CheckEdit(s.sys, s.status, &s.attempt.Target.Spec, &s.in.Cluster.Spec); err != nil {
 		return "an edit waits: " + err.Error()
 	}
+	if field := deferredField(s.sys, s.attempt, &s.in.Cluster.Spec); field != "" {
+		return "an edit waits: spec." + field + " is followed when the attempt has ended, as spec.upgrade.edits: Defer says"
+	}
 	return ""
 }
 

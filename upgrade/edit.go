@@ -223,6 +223,15 @@ func CheckEdit(sys *system.System, status *v1alpha1.ClusterStatus, old, new *v1a
 	return nil
 }
 
+// deferredField is what waits for the attempt's end because the policy has it wait: of edits that [CheckEdit] accepts those that the attempt itself does not follow.
+func deferredField(sys *system.System, a *v1alpha1.Attempt, want *v1alpha1.ClusterSpec) string {
+	has := &a.Target.Spec
+	if want.Upgrade.Edits != v1alpha1.EditsDeferred || !sys.SameVersion(has.Version, want.Version) || undone(sys, a, want) || Unused(a) && corrects(sys, has, want) {
+		return ""
+	}
+	return firstDifference(has, want)
+}
+
 func baseVersion(a *v1alpha1.Attempt) string {
 	if a.Base == nil {
 		return a.From
