@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -215,6 +216,15 @@ func unfinished(a *v1alpha1.Attempt, kind v1alpha1.StepKind) bool {
 	return false
 }
 
+// nowhere says of a component that there is no node for it: no pod is there that could say so.
+func nowhere(set *appsv1.DaemonSet) string {
+	by := "by its affinity, or by taints"
+	if selector := set.Spec.Template.Spec.NodeSelector; len(selector) > 0 {
+		by = "nodeSelector " + labels.FormatLabels(selector)
+	}
+	return fmt.Sprintf("there is no node on which it may run (%s): make a node fit, or correct spec.components.%s.pod", by, set.Labels[componentLabel])
+}
+
 func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.Outcome, error) {
 	st := set.Status
 	if st.ObservedGeneration >= set.Generation && st.DesiredNumberScheduled > 0 && st.NumberReady >= st.DesiredNumberScheduled {
@@ -225,6 +235,9 @@ func (p *Platform) pulled(ctx context.Context, set *appsv1.DaemonSet) (upgrade.O
 		return upgrade.Outcome{}, err
 	}
 	message := fmt.Sprintf("pulled on %d of %d nodes", st.NumberReady, st.DesiredNumberScheduled)
+	if st.ObservedGeneration >= set.Generation && st.DesiredNumberScheduled == 0 {
+		message = nowhere(set)
+	}
 	for i := range pods.Items {
 		pod := inTurn(&pods.Items[i])
 		if why := brokenBy(pod); why != "" {

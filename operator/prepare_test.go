@@ -53,6 +53,26 @@ func TestPulled(t *testing.T) {
 	}
 }
 
+// TestPulledNowhere: where no node fits there is no pod that could say so, once the controller has looked.
+func TestPulledNowhere(t *testing.T) {
+	for _, test := range []struct {
+		seen    int64
+		fast    map[string]string
+		message string
+	}{
+		{0, nil, "pulled on 0 of 0 nodes"},
+		{1, nil, "there is no node on which it may run (by its affinity, or by taints): make a node fit, or correct spec.components.store.pod"},
+		{1, map[string]string{"disk": "fast", "zone": "a"}, "there is no node on which it may run (nodeSelector disk=fast,zone=a): make a node fit, or correct spec.components.store.pod"},
+	} {
+		set := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: "pull", Generation: 1, Labels: selectorOf("kv", "store")},
+			Spec:   appsv1.DaemonSetSpec{Selector: &metav1.LabelSelector{}, Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{NodeSelector: test.fast}}},
+			Status: appsv1.DaemonSetStatus{ObservedGeneration: test.seen}}
+		if got, err := (&Platform{Live: fakeAPI(t), Key: key}).pulled(t.Context(), set); err != nil || got.Phase != upgrade.Underway || got.Message != test.message {
+			t.Errorf("seen %d: got %+v, %v; want %q", test.seen, got, err, test.message)
+		}
+	}
+}
+
 // TestPullsEndWithTheAttempt: one that ended before it configured all components, because an image could not be had or somebody aborted it, leaves none on the nodes.
 func TestPullsEndWithTheAttempt(t *testing.T) {
 	sys := standin(t)

@@ -89,7 +89,7 @@ func TestFirstStart(t *testing.T) {
 	for _, bad := range []struct{ name, deadline, behaves, image, node, want, correction string }{
 		{"image", "45s", "", "missing", "", "program of standin 1.0.0", `"components": {"standin": {"image": "lab.test/image:${version}"}}`},
 		{"option", "8m", `"exitAtStart": 7`, "option", "", "exit code 7", `"options": {"control": null}`},
-		{"node", "45s", "", "node", "disk: fast", "Unschedulable", `"components": {"standin": {"pod": null}}`},
+		{"node", "45s", "", "node", "disk: fast", "there is no node on which it may run (nodeSelector disk=fast)", `"components": {"standin": {"pod": null}}`},
 	} {
 		loadBehaving(t, bad.name, "1.0.0", bad.behaves)
 		c.apply(strings.ReplaceAll(behaving, "lab.test/NAME:", "lab.test/"+bad.image+":"), "NAME", bad.name, "FAILURE", "Rollback", "DEADLINE", bad.deadline, "NODE", bad.node)
