@@ -55,27 +55,24 @@ func namesOf(tree *ast.AST, all ast.CallExpr) *expression {
 		return nil
 	}
 	source, err := cel.ExprToString(asked, tree.SourceInfo())
-	if err != nil {
-		return nil
-	}
-	names, err := newExpression(fmt.Sprintf("%s.filter(%s, !(%s)).map(%s, string(%s.name)).join(', ')", of, each, source, each, each))
-	if err != nil {
-		return nil
-	}
-	return names
+	return compiled(fmt.Sprintf("%s.filter(%s, !(%s)).map(%s, string(%s.name)).join(', ')", of, each, source, each, each), err)
 }
 
 // partOf compiles a part; nil where it does not stand alone.
 func partOf(tree *ast.AST, e ast.Expr) *expression {
-	source, err := cel.ExprToString(e, tree.SourceInfo())
+	return compiled(cel.ExprToString(e, tree.SourceInfo()))
+}
+
+// compiled is an expression, nil where it could not be written down or does not compile.
+func compiled(source string, err error) *expression {
 	if err != nil {
 		return nil
 	}
-	part, err := newExpression(source)
+	e, err := newExpression(source)
 	if err != nil {
 		return nil
 	}
-	return part
+	return e
 }
 
 // because says why an expression is false that is: which of its parts is, and what the values are that it compares.
@@ -88,8 +85,13 @@ func (e *expression) because(sc *Scope) string {
 	return shorten(e.source) + " is false"
 }
 
-// found are the values of both sides, but for those that stand there already, and for what is true or false itself.
+// found is for whom all() is false, or the values of both sides of a comparison, but for those that stand there already, and for what is true or false itself.
 func (c *clause) found(sc *Scope) string {
+	if c.not != nil {
+		if names, known := c.not.text(sc); known && names != "" {
+			return ": not for " + names
+		}
+	}
 	var all []string
 	for _, side := range c.sides {
 		if side == nil {
@@ -107,11 +109,6 @@ func (c *clause) found(sc *Scope) string {
 			found = strconv.Quote(shortValue(found))
 		}
 		all = append(all, found)
-	}
-	if c.not != nil {
-		if names, known := c.not.text(sc); known && names != "" {
-			return ": not for " + names
-		}
 	}
 	switch len(all) {
 	case 1:
