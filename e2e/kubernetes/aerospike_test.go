@@ -190,15 +190,7 @@ func (c *cluster) write20() map[string]string {
 		c.eventually(key+" is written", func(ctx context.Context) error {
 			q, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+net.JoinHostPort(p.Status.PodIP, "3000")+"/kv/"+key, strings.NewReader(value))
 			must(c.t, err)
-			reply, err := http.DefaultClient.Do(q)
-			if err != nil {
-				return err
-			}
-			reply.Body.Close()
-			if reply.StatusCode != http.StatusOK {
-				return fmt.Errorf("it is answered %s", reply.Status)
-			}
-			return nil
+			return answer(http.DefaultClient, q, nil)
 		})
 		written[key] = value
 	}

@@ -197,16 +197,24 @@ func (c *cluster) askMember(pod, port, path string, into any) {
 	c.eventually(path+" of "+pod, func(ctx context.Context) error {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(p.Status.PodIP, port)+path, nil)
 		must(c.t, err)
-		reply, err := http.DefaultClient.Do(q)
-		if err != nil {
-			return err
-		}
-		defer reply.Body.Close()
-		if reply.StatusCode != http.StatusOK {
-			return fmt.Errorf("it answers %s", reply.Status)
-		}
-		return json.NewDecoder(reply.Body).Decode(into)
+		return answer(http.DefaultClient, q, into)
 	})
+}
+
+// answer makes a request that is to be answered OK, with JSON where into is not nil.
+func answer(client *http.Client, q *http.Request, into any) error {
+	reply, err := client.Do(q)
+	if err != nil {
+		return err
+	}
+	defer reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", reply.Status)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.NewDecoder(reply.Body).Decode(into)
 }
 
 // hears waits until there are Kubernetes events of a Cluster with these reasons: they are written beside its status.

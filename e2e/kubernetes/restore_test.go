@@ -179,16 +179,10 @@ func (c *cluster) etcdCall(pod, path string, request, reply any) {
 	text, err := json.Marshal(request)
 	must(c.t, err)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, at string) (net.Conn, error) { return c.dialPod(ctx, at) }, DisableKeepAlives: true}}
-	c.eventually(path+" of "+pod, func(context.Context) error {
-		r, err := client.Post("http://"+pod+":2379"+path, "application/json", bytes.NewReader(text))
-		if err != nil {
-			return err
-		}
-		defer r.Body.Close()
-		if r.StatusCode != http.StatusOK {
-			return fmt.Errorf("it answers %s", r.Status)
-		}
-		return json.NewDecoder(r.Body).Decode(reply)
+	c.eventually(path+" of "+pod, func(ctx context.Context) error {
+		q, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+pod+":2379"+path, bytes.NewReader(text))
+		must(c.t, err)
+		return answer(client, q, reply)
 	})
 }
 
